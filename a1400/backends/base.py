@@ -1,0 +1,193 @@
+"""What a backend is: devices, buffers, programs, bound launches.
+
+This is the whole contract between the two vendor modules (``opencl.py``, ``cuda.py``) and everything
+above them.  A backend knows nothing of graphs, ops or kernel specs: it is given source text and raw
+arguments.  All sizes are bytes unless a name says otherwise.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+Grid = tuple[int, int, int]
+
+
+@dataclass(frozen=True)
+class DeviceInfo:
+    """One device as its driver describes it.
+
+    ``kind`` is ``"cpu"`` or ``"gpu"`` (accelerators count as gpu); it selects kernel variants.
+    ``key`` identifies device *and* driver for caches and tuning tables.
+    """
+
+    backend: str
+    index: int
+    name: str
+    vendor: str
+    platform: str
+    driver: str
+    kind: str
+    memory: int
+    max_allocation: int
+    local_memory: int
+    compute_units: int
+    max_group_size: int
+    alignment: int
+    fp16: bool
+    fp64: bool
+    subgroups: bool
+    integer_dot: bool
+    unified_memory: bool
+    extensions: frozenset[str] = field(default_factory=frozenset, repr=False)
+
+    @property
+    def id(self) -> str:
+        """Name to ask for this device by: ``opencl:0``."""
+        return f"{self.backend}:{self.index}"
+
+    @property
+    def key(self) -> str:
+        """Identity of device and driver, for caches."""
+        return f"{self.backend}|{self.platform}|{self.name}|{self.driver}"
+
+
+class Buffer(ABC):
+    """A range of device memory.  Freed when the last reference goes."""
+
+    nbytes: int
+
+    @abstractmethod
+    def sub(self, offset: int, nbytes: int) -> Buffer:
+        """A buffer over ``nbytes`` from ``offset``; ``offset`` must be a multiple of the device's alignment."""
+
+
+class BoundLaunch(ABC):
+    """One kernel with its arguments and geometry fixed, ready to be enqueued many times."""
+
+    @abstractmethod
+    def rebind(self, index: int, argument: Buffer | np.generic) -> None:
+        """Replace argument number ``index`` (an input or output buffer that changed)."""
+
+
+class Program(ABC):
+    """Compiled source with one entry point."""
+
+    @abstractmethod
+    def bind(self, arguments: Sequence[Buffer | np.generic], groups: Grid, group_size: Grid) -> BoundLaunch:
+        """Make a launch of ``groups`` work-groups (blocks) of ``group_size`` work-items (threads).
+
+        ``arguments`` are device buffers and NumPy scalars of exactly the types of the kernel's
+        parameters.  Each call makes a kernel object of its own, so launches of different threads
+        never share argument state.
+        """
+
+
+class Event(ABC):
+    """A point in a stream's work."""
+
+    @abstractmethod
+    def seconds_since(self, earlier: Event) -> float:
+        """Device time between two recorded events of one stream."""
+
+
+class Stream(ABC):
+    """An in-order queue of device work."""
+
+    @abstractmethod
+    def run(self, launches: Sequence[BoundLaunch]) -> None:
+        """Enqueue launches in order; does not wait."""
+
+    @abstractmethod
+    def time(self, launches: Sequence[BoundLaunch]) -> list[float]:
+        """Run the launches one by one and return each one's device time in seconds."""
+
+    @abstractmethod
+    def write(self, buffer: Buffer, array: np.ndarray) -> None:
+        """Copy a C-contiguous host array to the start of ``buffer``; the array may be reused on return."""
+
+    @abstractmethod
+    def read(self, buffer: Buffer, array: np.ndarray) -> None:
+        """Copy the start of ``buffer`` into a C-contiguous host array and wait for it."""
+
+    @abstractmethod
+    def record(self) -> Event:
+        """Mark the present end of the queue."""
+
+    @abstractmethod
+    def synchronize(self) -> None:
+        """Wait until all enqueued work is done; raises :class:`~a1400.errors.DeviceError` if it failed."""
+
+    def capture(self, launches: Sequence[BoundLaunch]) -> Any | None:
+        """A replayable recording of ``launches`` where the backend has one (CUDA graphs), else None."""
+        return None
+
+    def replay(self, recording: Any) -> None:
+        """Enqueue a recording made by :meth:`capture`."""
+        raise NotImplementedError
+
+
+class Device(ABC):
+    """An opened device: allocates, compiles, makes streams.  Safe to use from many threads."""
+
+    info: DeviceInfo
+
+    @abstractmethod
+    def alloc(self, nbytes: int) -> Buffer:
+        """Uninitialised memory; raises :class:`~a1400.errors.DeviceMemoryError` with the numbers."""
+
+    @abstractmethod
+    def wrap(self, array: np.ndarray) -> Buffer | None:
+        """A buffer over the host array's own memory where the device shares it (CPU devices), else None.
+
+        The array must be C-contiguous and stay alive and unmoved as long as the buffer; the backend
+        keeps a reference.  Data is visible to the device from the moment of wrapping, and to the
+        host after :meth:`Stream.synchronize`.
+        """
+
+    def host_array(self, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+        """An uninitialised host array in the memory that transfers fastest: aligned for :meth:`wrap`, pinned on CUDA."""
+        dtype = np.dtype(dtype)
+        nbytes = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
+        raw = np.empty(nbytes + 4096, np.uint8)
+        start = -raw.ctypes.data % 4096
+        return raw[start : start + nbytes].view(dtype).reshape(shape)
+
+    @abstractmethod
+    def compile(self, name: str, source: str, entry: str, options: Sequence[str] = ()) -> Program:
+        """Compile (or fetch from the disk cache) ``source`` and return its entry point.
+
+        ``name`` is for messages only.  Raises :class:`~a1400.errors.KernelCompileError` that names
+        ``name``, device, driver and the offending source line.
+        """
+
+    @abstractmethod
+    def stream(self) -> Stream:
+        """A new in-order queue."""
+
+    @property
+    @abstractmethod
+    def compiled_programs(self) -> int:
+        """How many programs this device object has built or fetched so far."""
+
+
+class Backend(ABC):
+    """One vendor module."""
+
+    name: str
+
+    @abstractmethod
+    def devices(self) -> list[DeviceInfo]:
+        """Every device of every platform; an empty list when there is none (never raises)."""
+
+    @abstractmethod
+    def open(self, index: int) -> Device:
+        """Open device ``index`` of :meth:`devices`; the same object each time."""
+
+    @abstractmethod
+    def problems(self) -> list[str]:
+        """Why devices may be missing, one sentence each, with the command that mends it."""

@@ -1,0 +1,185 @@
+"""From a spec to program text: prelude, generated prologue, the source file.
+
+The prologue is generated per language from the spec - typedefs and load/store names for each dtype variable,
+a ``#define`` for each tunable, slot functions, and the kernel's signature as ``KERNEL_ENTRY`` - so the two
+sources cannot disagree on argument order or names.  A source refers to a tunable that is not declared: it does
+not compile.  A tunable is declared and not used: :func:`unused_tunables` tells, and a test fails.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+
+from a1400 import dtypes
+from a1400.kernels.printer import print_statements, register_type
+from a1400.kernels.spec import KernelCall, KernelSpec, Slot, SlotCode, Variant
+
+_SUFFIX = {"opencl": ".cl", "cuda": ".cu"}
+
+
+@lru_cache(maxsize=1)
+def kernel_root() -> Path:
+    """Folder that holds ``kernels_opencl``, ``kernels_cuda`` and ``kernels_common``: inside a wheel, or a checkout."""
+    package = Path(__file__).resolve().parent.parent
+    installed = package / "_kernels"
+    return installed if installed.is_dir() else package.parent
+
+
+def source_path(spec: KernelSpec, variant: Variant, language: str) -> Path:
+    """The source file of a variant in ``language`` (``opencl`` or ``cuda``)."""
+    return kernel_root() / f"kernels_{language}" / f"{variant.source or spec.name}{_SUFFIX[language]}"
+
+
+@lru_cache(maxsize=None)
+def _read(path: Path) -> str:
+    """File text with ``#include "common/x.h"`` lines replaced by ``kernels_common/x.h`` (NVRTC and OpenCL get one text)."""
+
+    def include(match: re.Match[str]) -> str:
+        name = match.group(1)
+        if name.startswith("common/"):
+            return _read(kernel_root() / "kernels_common" / name.removeprefix("common/"))
+        return _read(path.parent / name)
+
+    return re.sub(r'^#include "([^"]+)"[ \t]*$', include, path.read_text(), flags=re.M)
+
+
+def unused_tunables(spec: KernelSpec, variant: Variant, language: str) -> list[str]:
+    """Tunables of the variant that its source never mentions."""
+    text = _read(source_path(spec, variant, language))
+    return [t.name for t in variant.tunables if not re.search(rf"\b{t.name}\b", text)]
+
+
+def program_text(call: KernelCall, language: str) -> str:
+    """The complete source of the program that ``call`` needs."""
+    root = kernel_root() / f"kernels_{language}"
+    parts = [_read(root / ("prelude.clh" if language == "opencl" else "prelude.cuh"))]
+    if call.variant.vector_width > 1:
+        parts.append(_read(root / "cpu/vectors.clh"))
+    parts.append(_types(call))
+    parts.extend(f"#define {name} {value}" for name, value in sorted(call.tunables.items()))
+    for slot in call.spec.slots:
+        parts.append(_slot(call, slot, call.slots.get(slot.name)))
+    parts.append(_signature(call, language))
+    parts.append(f"#line 1 \"{source_path(call.spec, call.variant, language).name}\"")
+    parts.append(_read(source_path(call.spec, call.variant, language)))
+    return "\n".join(parts) + "\n"
+
+
+def _types(call: KernelCall) -> str:
+    lines = []
+    width = call.variant.vector_width
+    for name, dtype in call.types.items():
+        info = dtypes.info(dtype)
+        # macros, not typedefs: half may be a pointer's target where it may not be a variable's type
+        lines += [
+            f"#define {name} {info.storage}",
+            f"#define {name}_r {info.register}",
+            f"#define {name}_load(p, i) load_{info.short}(p, i)",
+            f"#define {name}_store(p, i, v) store_{info.short}(p, i, v)",
+            f"#define {name}_lowest lowest_{info.short}",
+            f"#define {name}_highest highest_{info.short}",
+        ]
+        if width > 1:
+            lines += [
+                f"#define {name}_rv {register_type(dtype, width)}",
+                f"#define {name}_load_v(p, i) vload{width}_{info.short}(p, i)",
+                f"#define {name}_store_v(p, i, v) vstore{width}_{info.short}(p, i, v)",
+            ]
+    return "\n".join(lines)
+
+
+def _storage(call: KernelCall, kind: str) -> str:
+    dtype = call.types[kind] if kind in call.types else dtypes.from_short(kind)
+    return dtypes.info(dtype).storage
+
+
+def _operand_names(slot: Slot, code: SlotCode) -> list[list[tuple[str, str]]]:
+    """For each operand, its parameters as (type, name): pointer, offset, strides."""
+    result = []
+    for k, operand in enumerate(code.operands):
+        base = f"{slot.name}_p{k}"
+        count = len(slot.coords) - (0 if operand.inner == 2 else 1)
+        pointer = f"GPTR(const {dtypes.info(operand.dtype).storage})"
+        result.append([(pointer, base), ("int", f"{base}_o"), *(("int", f"{base}_s{d}") for d in range(count))])
+    return result
+
+
+def _slot(call: KernelCall, slot: Slot, code: SlotCode | None) -> str:
+    coords = ", ".join(slot.coords)
+    width = call.variant.vector_width
+    if code is None:
+        lines = [f"#define {slot.name}(v, {coords}) (v)"]
+        if width > 1:
+            lines.append(f"#define {slot.name}_V(v, {coords}) (v)")
+        return "\n".join(lines)
+    dtype = call.types[slot.input] if slot.input in call.types else dtypes.from_short(slot.input or "f32")
+    return "\n".join(_slot_function(slot, code, dtype, w) for w in sorted({1, width}))
+
+
+def _slot_function(slot: Slot, code: SlotCode, dtype: np.dtype, width: int) -> str:
+    name = slot.name if width == 1 else f"{slot.name}_V"
+    names = _operand_names(slot, code)
+    flat = [pair for group in names for pair in group]
+    parameters = [f"{register_type(dtype, width)} v", *(f"int {c}" for c in slot.coords)]
+    parameters += [f"{kind} {n}" for kind, n in flat]
+    lines = []
+    operands = ["v"]
+    for k, (operand, group) in enumerate(zip(code.operands, names)):
+        base = group[0][1]
+        terms = [f"{base}_o"]
+        terms += [f"{c} * {base}_s{d}" for d, c in enumerate(slot.coords[:-1])]
+        last = slot.coords[-1]
+        kind = register_type(operand.dtype, width)
+        if operand.inner == 1:
+            terms.append(last)
+        elif operand.inner == 2:
+            terms.append(f"{last} * {base}_s{len(slot.coords) - 1}")
+        index = " + ".join(terms)
+        short = dtypes.short(operand.dtype)
+        if width == 1:
+            text = f"load_{short}({base}, {index})"
+        elif operand.inner == 1:
+            text = f"vload{width}_{short}({base}, {index})"
+        elif operand.inner == 0:
+            text = f"({kind})({'-' if operand.dtype == np.bool_ else ''}load_{short}({base}, {index}))"
+        else:
+            text = f"vgather{width}({kind}, load_{short}, {base}, ({index}), {base}_s{len(slot.coords) - 1})"
+            if operand.dtype == np.bool_:
+                text = f"(-{text})"
+        lines.append(f"    const {kind} x{k} = {text};")
+        operands.append(f"x{k}")
+    statements, (result,) = print_statements([code.expr], operands, width)
+    kind = register_type(code.expr.dtype, width)
+    body = "\n".join([*lines, *("    " + s for s in statements), f"    return {result};"])
+    passed = ", ".join(["v", *slot.coords, *(n for _, n in flat)])
+    return (
+        f"FN {kind} {name}_fn({', '.join(parameters)}) {{\n{body}\n}}\n"
+        f"#define {name}(v, {', '.join(slot.coords)}) {name}_fn({passed})"
+    )
+
+
+
+
+def _signature(call: KernelCall, language: str) -> str:
+    items = []
+    for p in call.spec.params:
+        if p.kind == "scalar":
+            items.append(f"const {p.type} {p.name}")
+        else:
+            const = "const " if p.kind == "in" else ""
+            items.append(f"GPTR({const}{_storage(call, p.type)}) RESTRICT {p.name}")
+    for slot in call.spec.slots:
+        code = call.slots.get(slot.name)
+        if code is not None:
+            for group in _operand_names(slot, code):
+                items.append(f"{group[0][0]} RESTRICT {group[0][1]}")
+                items.extend(f"const {kind} {name}" for kind, name in group[1:])
+    arguments = ", ".join(items)
+    if language == "opencl":
+        return f"#define KERNEL_ENTRY __kernel void {call.spec.name}({arguments})"
+    x, y, z = call.geometry()[1]
+    return f'#define KERNEL_ENTRY extern "C" __global__ void __launch_bounds__({x * y * z}) {call.spec.name}({arguments})'
