@@ -17,7 +17,7 @@ from a1400.backends import opencl_runtime
 from a1400.backends.base import Backend, Buffer, Device, DeviceInfo
 from a1400.backends.compile_log import compile_error
 from a1400.backends.opencl_info import cache_identity, enumerate_devices, pyopencl, shares_host_memory
-from a1400.backends.opencl_launch import OpenCLProgram, OpenCLStream, device_error
+from a1400.backends.opencl_launch import OpenCLProgram, OpenCLStream, device_error, host_bytes
 from a1400.backends.program_cache import ProgramCache, digest
 from a1400.errors import BackendNotFoundError, DeviceMemoryError
 
@@ -76,7 +76,7 @@ class OpenCLDevice(Device):
         # PoCL caches by itself, and better: its programs reloaded from binaries would lose the kernels
         # specialised for their work-group size.  Oclgrind's reports need the source.
         self._disk_cache = None if info.platform in ("Portable Computing Language", "Oclgrind") else ProgramCache()
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a buffer may be collected, and released, by the thread that holds it
         self._programs: dict[bytes, Any] = {}
         self._building: dict[bytes, threading.Lock] = {}
         self._in_use = 0
@@ -209,13 +209,6 @@ class OpenCLDevice(Device):
         return OpenCLStream(self)
 
 
-def host_bytes(array: np.ndarray) -> np.ndarray:
-    """The bytes of a C-contiguous array, as an array: not every dtype (bfloat16) exports a buffer."""
-    if not array.flags.c_contiguous:
-        raise ValueError("the host array must be C-contiguous")
-    return array.reshape(-1).view(np.uint8)
-
-
 class OpenCLBackend(Backend):
     """Every OpenCL device that PyOpenCL's loader finds."""
 
@@ -237,7 +230,7 @@ class OpenCLBackend(Backend):
                     self._failure = (
                         f"PyOpenCL is not installed or does not load ({error}): run `{opencl_runtime.INSTALL_OPENCL}`."
                     )
-                except Exception as error:  # devices() never raises
+                except Exception as error:  # noqa: BLE001 - devices() never raises
                     self._failure = f"OpenCL devices could not be listed: {error}."
             return self._found
 

@@ -28,6 +28,13 @@ def device_error(error: Any, info: DeviceInfo, doing: str) -> A1400Error:
     return DeviceError(text)
 
 
+def host_bytes(array: np.ndarray) -> np.ndarray:
+    """The bytes of a C-contiguous array, as an array: not every dtype (bfloat16) exports a buffer."""
+    if not array.flags.c_contiguous:
+        raise ValueError("the host array must be C-contiguous")
+    return array.reshape(-1).view(np.uint8)
+
+
 class OpenCLProgram(Program):
     """A built ``cl_program`` and the name of its kernel."""
 
@@ -164,15 +171,13 @@ class OpenCLStream(Stream):
         self._copy("reading", buffer, array)
 
     def _copy(self, doing: str, buffer: Buffer, array: np.ndarray) -> None:
-        if not array.flags.c_contiguous:
-            raise ValueError("the host array must be C-contiguous")
         if array.nbytes > buffer.nbytes:
             raise ValueError(f"{doing} {array.nbytes} bytes does not fit a buffer of {buffer.nbytes} bytes")
         if array.nbytes == 0:
             self.synchronize()
             return
         cl = pyopencl()
-        raw = array.reshape(-1).view(np.uint8)  # not every dtype (bfloat16) exports a buffer
+        raw = host_bytes(array)
         memory = buffer.memory  # type: ignore[attr-defined]
         try:
             if doing == "writing":

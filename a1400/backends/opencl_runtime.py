@@ -58,8 +58,9 @@ class IcdEntry:
     def matches(self, parts: list[str]) -> bool:
         """True if any of ``parts`` (lower case) names this driver by file, library or platform."""
         text = f"{self.name} {self.library}".lower()
-        return any(part in text or any(part in long and short in text for long, short in _ALIASES.items())
-                   for part in parts)
+        return any(
+            part in text or any(part in long and short in text for long, short in _ALIASES.items()) for part in parts
+        )
 
 
 _lock = threading.Lock()
@@ -91,7 +92,7 @@ def prepare() -> None:
             return
         try:
             _register()
-        except Exception as error:  # a broken package or disk must not keep other devices from working
+        except Exception as error:  # noqa: BLE001 - a broken package or disk must not keep other devices from working
             _problems.append(f"Runtimes from pip could not be registered with the OpenCL loader: {error}.")
 
 
