@@ -1,0 +1,254 @@
+"""Typed SSA graph: values with concrete dtype and shape, nodes of primitive ops, constants.
+
+A graph is made for concrete input shapes; shape arithmetic of the source model is folded away while it is built
+(:meth:`Graph.op` evaluates small constant sub-expressions on the spot), so that what remains is what runs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+
+from a1400.errors import GraphError
+
+#: results up to this many elements are folded at once when all operands are constants
+FOLD_LIMIT = 4096
+#: no single tensor may have more elements than a 32-bit kernel index can reach
+MAX_ELEMENTS = 2**31 - 1
+
+
+class Value:
+    """One tensor of a graph.
+
+    ``data`` is the array of a constant, else None.  ``producer`` is the node that computes it (None for inputs
+    and constants).  ``name`` is a label for people, not an identity.
+    """
+
+    __slots__ = ("name", "shape", "dtype", "data", "producer")
+
+    def __init__(
+        self, shape: tuple[int, ...], dtype: np.dtype, name: str = "", data: np.ndarray | None = None,
+        producer: Node | None = None,
+    ) -> None:  # fmt: skip
+        self.name, self.shape, self.dtype = name, tuple(int(d) for d in shape), np.dtype(dtype)
+        self.data, self.producer = data, producer
+
+    @property
+    def size(self) -> int:
+        """Number of elements."""
+        result = 1
+        for d in self.shape:
+            result *= d
+        return result
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of a dense copy."""
+        return self.size * self.dtype.itemsize
+
+    @property
+    def rank(self) -> int:
+        """Number of dimensions."""
+        return len(self.shape)
+
+    @property
+    def is_constant(self) -> bool:
+        """True when the data is known."""
+        return self.data is not None
+
+    def __repr__(self) -> str:
+        kind = "const" if self.is_constant else "value"
+        return f"<{kind} {self.name or hex(id(self))} {self.dtype}{list(self.shape)}>"
+
+
+class Node:
+    """One operation: ``op`` is a name in :data:`a1400.ops.OPS`; optional inputs that are absent are None.
+
+    ``sources`` names the nodes of the user's model that this node came from; passes merge them when they fuse,
+    so ``explain`` can say where every node of the model went.
+    """
+
+    __slots__ = ("op", "inputs", "outputs", "attrs", "sources")
+
+    def __init__(self, op: str, inputs: Sequence[Value | None], attrs: dict[str, Any], sources: tuple[str, ...]) -> None:
+        self.op, self.inputs, self.attrs, self.sources = op, list(inputs), attrs, sources
+        self.outputs: list[Value] = []
+
+    @property
+    def output(self) -> Value:
+        """The first output."""
+        return self.outputs[0]
+
+    def __repr__(self) -> str:
+        return f"<{self.op} {[tuple(o.shape) for o in self.outputs]} {self.attrs}>"
+
+
+class Graph:
+    """A list of nodes in topological order with named inputs and outputs.
+
+    Build with :meth:`input`, :meth:`constant` and :meth:`op`; ``source`` set on the graph labels the nodes made
+    while it holds (a front-end sets it to the model node being translated).
+    """
+
+    def __init__(self, name: str = "graph") -> None:
+        self.name = name
+        self.nodes: list[Node] = []
+        self.inputs: dict[str, Value] = {}
+        self.outputs: dict[str, Value] = {}
+        self.source: tuple[str, ...] = ()
+
+    # ---- building ------------------------------------------------------------------------------------
+    def input(self, name: str, shape: Sequence[int], dtype: np.dtype) -> Value:
+        """Declare a run-time input."""
+        if name in self.inputs:
+            raise GraphError(f"input {name!r} is declared twice")
+        value = Value(tuple(shape), dtype, name)
+        _check_size(value, name)
+        self.inputs[name] = value
+        return value
+
+    def constant(self, array: Any, dtype: np.dtype | None = None, name: str = "") -> Value:
+        """A constant from an array, list or number."""
+        data = np.asarray(array, dtype=dtype)
+        return Value(data.shape, data.dtype, name, data)
+
+    def output(self, name: str, value: Value) -> None:
+        """Declare ``value`` as the output called ``name``."""
+        if name in self.outputs:
+            raise GraphError(f"output {name!r} is declared twice")
+        self.outputs[name] = value
+
+    def op(self, op: str, *inputs: Value | None, **attrs: Any) -> Value:
+        """Append a one-output operation and return its value (a constant if it could be folded at once)."""
+        return self.multi(op, *inputs, **attrs)[0]
+
+    def multi(self, op: str, *inputs: Value | None, **attrs: Any) -> list[Value]:
+        """Append an operation and return all its outputs."""
+        from a1400.ops import OPS
+
+        definition = OPS[op]
+        results = definition.infer(attrs, *inputs)
+        if all(v is None or v.is_constant for v in inputs) and not definition.random:
+            if sum(int(np.prod(shape)) for shape, _ in results) <= FOLD_LIMIT or definition.view:
+                arrays = evaluate_node(op, [None if v is None else v.data for v in inputs], attrs)
+                return [self.constant(np.asarray(a, dtype=dt)) for a, (_, dt) in zip(arrays, results)]
+        node = Node(op, inputs, attrs, self.source)
+        node.outputs = [Value(shape, dtype, producer=node) for shape, dtype in results]
+        for value in node.outputs:
+            _check_size(value, op)
+        self.nodes.append(node)
+        return node.outputs
+
+    # ---- looking -------------------------------------------------------------------------------------
+    def users(self) -> dict[int, list[Node]]:
+        """For each value (by ``id``), the nodes that read it, in order, once per node."""
+        table: dict[int, list[Node]] = {}
+        for node in self.nodes:
+            for key in {id(v) for v in node.inputs if v is not None}:
+                table.setdefault(key, []).append(node)
+        return table
+
+    def replace(self, mapping: dict[int, Value]) -> None:
+        """Redirect every use of the values (by ``id``) in ``mapping``, graph outputs included; follows chains."""
+
+        def resolve(value: Value) -> Value:
+            while id(value) in mapping:
+                value = mapping[id(value)]
+            return value
+
+        for node in self.nodes:
+            node.inputs = [None if v is None else resolve(v) for v in node.inputs]
+        self.outputs = {name: resolve(v) for name, v in self.outputs.items()}
+
+    def remove_dead(self) -> int:
+        """Drop nodes that no output needs; returns how many."""
+        needed = {id(v) for v in self.outputs.values()}
+        kept: list[Node] = []
+        for node in reversed(self.nodes):
+            if any(id(o) in needed for o in node.outputs):
+                kept.append(node)
+                needed.update(id(v) for v in node.inputs if v is not None)
+        removed = len(self.nodes) - len(kept)
+        self.nodes = kept[::-1]
+        return removed
+
+    def sort(self) -> None:
+        """Put nodes into topological order again (stable); raises :class:`GraphError` on a cycle."""
+        order: list[Node] = []
+        state: dict[int, int] = {}
+        for root in self.nodes:
+            stack = [(root, False)]
+            while stack:
+                node, done = stack.pop()
+                if done:
+                    state[id(node)] = 2
+                    order.append(node)
+                    continue
+                if state.get(id(node)) == 2:
+                    continue
+                if state.get(id(node)) == 1:
+                    raise GraphError(f"the graph {self.name!r} has a cycle through {node.op}")
+                state[id(node)] = 1
+                stack.append((node, True))
+                for value in reversed(node.inputs):
+                    if value is not None and value.producer is not None:
+                        if state.get(id(value.producer)) == 1:
+                            raise GraphError(f"the graph {self.name!r} has a cycle through {node.op}")
+                        stack.append((value.producer, False))
+        self.nodes = order
+
+    def constants(self) -> Iterable[Value]:
+        """Every constant that a node or output uses, once."""
+        seen: set[int] = set()
+        for value in [*(v for n in self.nodes for v in n.inputs if v is not None), *self.outputs.values()]:
+            if value.is_constant and id(value) not in seen:
+                seen.add(id(value))
+                yield value
+
+    def __str__(self) -> str:
+        names: dict[int, str] = {id(v): n for n, v in self.inputs.items()}
+        lines = [f"graph {self.name}({', '.join(f'{n}: {v.dtype}{list(v.shape)}' for n, v in self.inputs.items())})"]
+        for i, node in enumerate(self.nodes):
+            for j, value in enumerate(node.outputs):
+                names[id(value)] = f"%{i}" if j == 0 else f"%{i}.{j}"
+            inputs = ", ".join(
+                "-" if v is None else names.get(id(v), f"const{list(v.shape)}" if v.is_constant else "?") for v in node.inputs
+            )
+            shapes = " ".join(f"{v.dtype}{list(v.shape)}" for v in node.outputs)
+            lines.append(f"  %{i} = {node.op}({inputs}) {node.attrs or ''} -> {shapes}")
+        lines.append("  return " + ", ".join(f"{n}={names.get(id(v), 'const')}" for n, v in self.outputs.items()))
+        return "\n".join(lines)
+
+
+def _check_size(value: Value, where: str) -> None:
+    if value.size > MAX_ELEMENTS or any(d < 0 for d in value.shape):
+        raise GraphError(
+            f"{where}: a tensor of shape {list(value.shape)} is not possible; tensors have at most {MAX_ELEMENTS} elements"
+        )
+
+
+def evaluate_node(op: str, arrays: Sequence[np.ndarray | None], attrs: dict[str, Any]) -> list[np.ndarray]:
+    """Run an op's NumPy reference; always a list of outputs."""
+    from a1400.ops import OPS
+
+    with np.errstate(all="ignore"):
+        result = OPS[op].reference(attrs, *arrays)
+    return list(result) if isinstance(result, (tuple, list)) else [result]
+
+
+def evaluate(graph: Graph, feeds: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Run the whole graph through the NumPy references: the slow, independent answer."""
+    values: dict[int, np.ndarray] = {id(v): np.asarray(feeds[n], v.dtype) for n, v in graph.inputs.items()}
+
+    def get(value: Value | None) -> np.ndarray | None:
+        if value is None:
+            return None
+        return value.data if value.data is not None else values[id(value)]
+
+    for node in graph.nodes:
+        arrays = evaluate_node(node.op, [get(v) for v in node.inputs], node.attrs)
+        for value, array in zip(node.outputs, arrays):
+            values[id(value)] = np.asarray(array).astype(value.dtype, copy=False).reshape(value.shape)
+    return {name: np.asarray(get(v)) for name, v in graph.outputs.items()}

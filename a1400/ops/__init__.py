@@ -1,0 +1,17 @@
+"""The primitive operations: each declared once with its shape rule and NumPy reference."""
+
+from a1400.ops import (  # noqa: F401 - importing a family registers its ops
+    attention,
+    convolution,
+    indexing,
+    linear,
+    movement,
+    normalization,
+    pointwise,
+    recurrent,
+    reduction,
+    sampling,
+)
+from a1400.ops.registry import OPS, OpDef
+
+__all__ = ["OPS", "OpDef"]

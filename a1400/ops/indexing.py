@@ -1,0 +1,116 @@
+"""Gathers and scatters.  Indices are i32 or i64; negative ones count from the end.
+
+``gather(x, indices; axis)``; ``gather_elements(x, indices; axis)``; ``gather_nd(x, indices; batch_dims)``;
+``scatter_elements(x, indices, updates; axis, reduction)`` and ``scatter_nd(x, indices, updates; reduction)`` with
+reduction none|add|mul|max|min, applied in index order.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from a1400.graph.graph import Value
+from a1400.ops.registry import Result, axis_of, op, require, widen
+
+
+def _check_index(v: Value) -> None:
+    require(v.dtype in (np.dtype(np.int32), np.dtype(np.int64)), f"indices must be int32 or int64, not {v.dtype}")
+
+
+def _gather(attrs: dict[str, Any], x: Value, index: Value) -> list[Result]:
+    axis = axis_of(attrs, x.rank)
+    require(x.rank > 0, "gather needs a tensor of rank 1 or more")
+    _check_index(index)
+    _check_range(x.shape[axis], index)
+    return [((*x.shape[:axis], *index.shape, *x.shape[axis + 1 :]), x.dtype)]
+
+
+def _check_range(size: int, index: Value) -> None:
+    """Constant indices are checked here; run-time ones are clamped by the kernels."""
+    if index.data is not None and index.size:
+        low, high = int(index.data.min()), int(index.data.max())
+        require(-size <= low and high < size, f"index {low if low < -size else high} is out of range for an axis of {size}")
+
+
+def _wrap(index: np.ndarray, size: int) -> np.ndarray:
+    return np.clip(np.where(index < 0, index + size, index), 0, max(size - 1, 0))
+
+
+def _gather_elements(attrs: dict[str, Any], x: Value, index: Value) -> list[Result]:
+    axis_of(attrs, x.rank)
+    require(x.rank == index.rank, "gather_elements needs indices of the data's rank")
+    _check_index(index)
+    return [(index.shape, x.dtype)]
+
+
+def _gather_elements_reference(attrs: dict[str, Any], x: np.ndarray, index: np.ndarray) -> np.ndarray:
+    axis = attrs["axis"]
+    crop = tuple(slice(None) if d == axis else slice(index.shape[d]) for d in range(x.ndim))
+    return np.take_along_axis(x[crop], _wrap(index, x.shape[axis]), axis)
+
+
+def _gather_nd(attrs: dict[str, Any], x: Value, index: Value) -> list[Result]:
+    b = int(attrs["batch_dims"])
+    depth = index.shape[-1] if index.rank else 0
+    require(index.rank >= 1 and b + depth <= x.rank and x.shape[:b] == index.shape[:b], f"gather_nd of {x} by {index}")
+    _check_index(index)
+    return [((*index.shape[:-1], *x.shape[b + depth :]), x.dtype)]
+
+
+def _gather_nd_reference(attrs: dict[str, Any], x: np.ndarray, index: np.ndarray) -> np.ndarray:
+    b, depth = attrs["batch_dims"], index.shape[-1]
+    batch = x.shape[:b]
+    count = int(np.prod(batch, dtype=np.int64))
+    xb = x.reshape(count, *x.shape[b:])
+    ib = index.reshape(count, -1, depth)
+    parts = [_wrap(ib[..., k], x.shape[b + k]) for k in range(depth)]
+    result = xb[(np.arange(count)[:, None], *parts)]
+    return result.reshape(*index.shape[:-1], *x.shape[b + depth :])
+
+
+_COMBINE = {
+    "none": lambda old, new: new, "add": np.add, "mul": np.multiply, "max": np.maximum, "min": np.minimum,
+}  # fmt: skip
+
+
+def _scatter_elements(attrs: dict[str, Any], x: Value, index: Value, updates: Value) -> list[Result]:
+    axis_of(attrs, x.rank)
+    require(x.rank == index.rank and index.shape == updates.shape, "scatter_elements needs updates of the indices' shape")
+    require(attrs["reduction"] in _COMBINE and updates.dtype == x.dtype, f"cannot scatter {updates} into {x}")
+    _check_index(index)
+    return [(x.shape, x.dtype)]
+
+
+def _scatter_elements_reference(attrs: dict[str, Any], x: np.ndarray, index: np.ndarray, updates: np.ndarray) -> np.ndarray:
+    result, combine, axis = widen(x).copy(), _COMBINE[attrs["reduction"]], attrs["axis"]
+    where = _wrap(index, x.shape[axis])
+    for at in np.ndindex(*index.shape):
+        target = (*at[:axis], where[at], *at[axis + 1 :])
+        result[target] = combine(result[target], updates[at])
+    return result.astype(x.dtype)
+
+
+def _scatter_nd(attrs: dict[str, Any], x: Value, index: Value, updates: Value) -> list[Result]:
+    depth = index.shape[-1] if index.rank else 0
+    expected = (*index.shape[:-1], *x.shape[depth:])
+    require(index.rank >= 1 and depth <= x.rank and updates.shape == expected, f"scatter_nd of {updates} into {x} by {index}")
+    require(attrs["reduction"] in _COMBINE and updates.dtype == x.dtype, f"cannot scatter {updates} into {x}")
+    _check_index(index)
+    return [(x.shape, x.dtype)]
+
+
+def _scatter_nd_reference(attrs: dict[str, Any], x: np.ndarray, index: np.ndarray, updates: np.ndarray) -> np.ndarray:
+    result, combine = widen(x).copy(), _COMBINE[attrs["reduction"]]
+    for at in np.ndindex(*index.shape[:-1]):
+        target = tuple(int(_wrap(np.asarray(i), x.shape[k])) for k, i in enumerate(index[at]))
+        result[target] = combine(result[target], updates[at])
+    return result.astype(x.dtype)
+
+
+op("gather", "indexing", _gather, lambda attrs, x, index: np.take(x, _wrap(index, x.shape[attrs["axis"]]), axis=attrs["axis"]))
+op("gather_elements", "indexing", _gather_elements, _gather_elements_reference)
+op("gather_nd", "indexing", _gather_nd, _gather_nd_reference)
+op("scatter_elements", "indexing", _scatter_elements, _scatter_elements_reference)
+op("scatter_nd", "indexing", _scatter_nd, _scatter_nd_reference)

@@ -1,0 +1,119 @@
+"""Ops that only move elements.
+
+``reshape(shape)``; ``transpose(perm)``; ``expand(shape)`` (broadcast to exactly ``shape``);
+``slice(starts, shape, steps)`` - one entry per axis, element ``i`` of axis ``d`` is ``starts[d] + i * steps[d]``,
+negative steps flip; ``pad(low, high, mode)`` with mode constant|reflect|edge|wrap, one entry per axis, negative
+pads crop, optional second input is the scalar fill value; ``concat(axis)``.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from a1400.graph.graph import Value
+from a1400.ops.registry import Result, axis_of, broadcast, op, require
+
+
+def _reshape(attrs: dict[str, Any], x: Value) -> list[Result]:
+    shape = tuple(int(d) for d in attrs["shape"])
+    require(int(np.prod(shape, dtype=object)) == x.size, f"cannot reshape {list(x.shape)} to {list(shape)}")
+    attrs["shape"] = shape
+    return [(shape, x.dtype)]
+
+
+def _transpose(attrs: dict[str, Any], x: Value) -> list[Result]:
+    perm = tuple(int(p) % max(x.rank, 1) for p in attrs["perm"])
+    require(sorted(perm) == list(range(x.rank)), f"perm {list(perm)} does not fit rank {x.rank}")
+    attrs["perm"] = perm
+    return [(tuple(x.shape[p] for p in perm), x.dtype)]
+
+
+def _expand(attrs: dict[str, Any], x: Value) -> list[Result]:
+    shape = tuple(int(d) for d in attrs["shape"])
+    require(broadcast(x.shape, shape) == shape, f"cannot expand {list(x.shape)} to {list(shape)}")
+    attrs["shape"] = shape
+    return [(shape, x.dtype)]
+
+
+def _slice(attrs: dict[str, Any], x: Value) -> list[Result]:
+    starts, shape, steps = (tuple(int(i) for i in attrs[k]) for k in ("starts", "shape", "steps"))
+    require(len(starts) == len(shape) == len(steps) == x.rank, "slice needs one start, size and step per axis")
+    for d, (start, count, step) in enumerate(zip(starts, shape, steps)):
+        last = start + (count - 1) * step
+        fits = count == 0 or (0 <= start < x.shape[d] and 0 <= last < x.shape[d])
+        require(count >= 0 and fits, f"slice of axis {d} leaves {list(x.shape)}: start {start}, {count} elements, step {step}")
+    attrs.update(starts=starts, shape=shape, steps=steps)
+    return [(shape, x.dtype)]
+
+
+def slice_array(x: np.ndarray, starts: Any, shape: Any, steps: Any) -> np.ndarray:
+    """NumPy form of ``slice``."""
+    for d, (start, count, step) in enumerate(zip(starts, shape, steps)):
+        x = np.take(x, start + np.arange(count) * step, axis=d) if step != 1 else x[(slice(None),) * d + (slice(start, start + count),)]
+    return x
+
+
+def _pad(attrs: dict[str, Any], x: Value, fill: Value | None = None) -> list[Result]:
+    low, high = (tuple(int(i) for i in attrs[k]) for k in ("low", "high"))
+    require(len(low) == len(high) == x.rank, "pad needs one low and one high pad per axis")
+    require(attrs["mode"] in ("constant", "reflect", "edge", "wrap"), f"unknown pad mode {attrs['mode']!r}")
+    shape = tuple(d + a + b for d, a, b in zip(x.shape, low, high))
+    require(min(shape, default=0) >= 0, f"pads {list(low)}, {list(high)} remove more than {list(x.shape)} has")
+    if attrs["mode"] != "constant":
+        require(
+            all(d > 0 or s == 0 for d, s in zip(x.shape, shape)),
+            f"cannot pad an empty axis of {list(x.shape)} in mode {attrs['mode']}",
+        )
+    attrs.update(low=low, high=high)
+    return [(shape, x.dtype)]
+
+
+def pad_indices(size: int, low: int, high: int, mode: str) -> np.ndarray:
+    """Source index of every output position along one axis; -1 where the fill value goes."""
+    i = np.arange(-low, size + high)
+    if mode == "edge":
+        return np.clip(i, 0, size - 1)
+    if mode == "wrap":
+        return i % size
+    if mode == "reflect":
+        if size == 1:
+            return np.zeros_like(i)
+        period = 2 * (size - 1)
+        j = np.abs(i) % period
+        return np.where(j >= size, period - j, j)
+    return np.where((i < 0) | (i >= size), -1, i)
+
+
+def _pad_reference(attrs: dict[str, Any], x: np.ndarray, fill: np.ndarray | None = None) -> np.ndarray:
+    inside = np.ones((), bool)
+    for d in range(x.ndim):
+        index = pad_indices(x.shape[d], attrs["low"][d], attrs["high"][d], attrs["mode"])
+        ok = (index >= 0).reshape([-1 if k == d else 1 for k in range(x.ndim)])
+        inside = inside & ok
+        if x.shape[d] == 0:
+            x = np.zeros((*x.shape[:d], len(index), *x.shape[d + 1 :]), x.dtype)
+        else:
+            x = np.take(x, np.maximum(index, 0), axis=d)
+    value = x.dtype.type(0) if fill is None else fill.astype(x.dtype).reshape(())
+    return np.where(inside, x, value).astype(x.dtype)
+
+
+def _concat(attrs: dict[str, Any], *inputs: Value) -> list[Result]:
+    first = inputs[0]
+    axis = axis_of(attrs, first.rank)
+    for v in inputs:
+        same = v.rank == first.rank and all(v.shape[d] == first.shape[d] for d in range(v.rank) if d != axis)
+        require(same and v.dtype == first.dtype, f"cannot concatenate {[list(v.shape) for v in inputs]} along axis {axis}")
+    shape = list(first.shape)
+    shape[axis] = sum(v.shape[axis] for v in inputs)
+    return [(tuple(shape), first.dtype)]
+
+
+op("reshape", "movement", _reshape, lambda attrs, x: x.reshape(attrs["shape"]), view=True)
+op("transpose", "movement", _transpose, lambda attrs, x: np.transpose(x, attrs["perm"]), view=True)
+op("expand", "movement", _expand, lambda attrs, x: np.broadcast_to(x, attrs["shape"]), view=True)
+op("slice", "movement", _slice, lambda a, x: slice_array(x, a["starts"], a["shape"], a["steps"]), view=True)
+op("pad", "movement", _pad, _pad_reference)
+op("concat", "movement", _concat, lambda attrs, *xs: np.concatenate(xs, axis=attrs["axis"]))
