@@ -60,6 +60,7 @@ def program_text(call: KernelCall, language: str) -> str:
     if call.variant.vector_width > 1:
         parts.append(_read(root / "cpu/vectors.clh"))
     parts.append(_types(call))
+    parts.extend(f"#define {name} {value}" for name, value in sorted(call.spec.defines.items()))
     parts.extend(f"#define {name} {value}" for name, value in sorted(call.tunables.items()))
     for slot in call.spec.slots:
         parts.append(_slot(call, slot, call.slots.get(slot.name)))

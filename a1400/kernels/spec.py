@@ -207,6 +207,7 @@ class KernelSpec:
     the outputs from float64/integer inputs; ``arrays`` holds inputs by name (``inout`` as they were before).
     ``tolerance``: dtype short name -> (rtol, atol relative to the largest reference magnitude).
     ``flops``/``bytes``: cost of a launch from its scalars, for the roofline.
+    ``defines``: macros that make one source serve several specs (the combine step of a reduction, say).
     """
 
     name: str
@@ -223,6 +224,7 @@ class KernelSpec:
     )
     flops: Callable[[Scalars], float] = lambda s: 0.0
     bytes: Callable[[Scalars], float] = lambda s: 0.0
+    defines: Mapping[str, str] = field(default_factory=dict)
 
     def variant(self, name: str) -> Variant:
         """The variant called ``name``."""
