@@ -1,0 +1,178 @@
+"""NumPy meaning of the recurrent kernels, their activations, and the packing of recurrent weights."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+
+from a1400.kernels.spec import Case, Scalars
+from a1400.kernels.strided import strided
+
+UNITS = 16  # hidden units per block of packed weights
+
+ACTIVATIONS = (
+    "sigmoid", "tanh", "relu", "affine", "leakyrelu", "thresholdedrelu", "scaledtanh", "hardsigmoid", "elu",
+    "softsign", "softplus",
+)  # fmt: skip
+"""ONNX activation names in lower case; the index is what the kernels take."""
+
+DEFAULT_ALPHA_BETA = {
+    "leakyrelu": (0.01, 0.0), "thresholdedrelu": (1.0, 0.0), "hardsigmoid": (0.2, 0.5), "elu": (1.0, 0.0),
+    "affine": (1.0, 0.0), "scaledtanh": (1.0, 1.0),
+}  # fmt: skip
+"""Where a model gives no alpha and beta (ONNX defaults; identity where ONNX has none)."""
+
+_FUNCTIONS: tuple[Callable[[np.ndarray, float, float], np.ndarray], ...] = (
+    lambda x, a, b: 1 / (1 + np.exp(-x)),
+    lambda x, a, b: np.tanh(x),
+    lambda x, a, b: np.maximum(x, 0),
+    lambda x, a, b: a * x + b,
+    lambda x, a, b: np.where(x < 0, a * x, x),
+    lambda x, a, b: np.where(x > a, x, 0),
+    lambda x, a, b: a * np.tanh(b * x),
+    lambda x, a, b: np.clip(a * x + b, 0, 1),
+    lambda x, a, b: np.where(x < 0, a * (np.exp(x) - 1), x),
+    lambda x, a, b: x / (1 + np.abs(x)),
+    lambda x, a, b: np.logaddexp(x, 0),
+)
+
+
+def pack(weights: np.ndarray, gates: int) -> np.ndarray:
+    """ONNX recurrent weights [gates*H, H] to [ceil(H/16), H, gates, 16]: for a block of units, all gates of one input.
+
+    Units beyond H are zero.
+    """
+    hidden = weights.shape[-1]
+    blocks = -(-hidden // UNITS)
+    padded = np.zeros((gates, blocks * UNITS, hidden), weights.dtype)
+    padded[:, :hidden] = weights.reshape(gates, hidden, hidden)
+    return np.ascontiguousarray(padded.reshape(gates, blocks, UNITS, hidden).transpose(1, 3, 0, 2))
+
+
+def unpack(packed: np.ndarray, gates: int, hidden: int) -> np.ndarray:
+    """The inverse of :func:`pack`, as [gates, H, H]."""
+    blocks = packed.size // (hidden * gates * UNITS)
+    w = packed.reshape(blocks, hidden, gates, UNITS).transpose(2, 0, 3, 1)
+    return w.reshape(gates, blocks * UNITS, hidden)[:, :hidden]
+
+
+def activate(s: Scalars, which: str, x: np.ndarray, *, clip: bool = True) -> np.ndarray:
+    """Activation ``which`` (``f``, ``g``, ``h``) of a launch with scalars ``s``, clipped before where it clips."""
+    if clip and s["clip"] > 0:
+        x = np.clip(x, -s["clip"], s["clip"])
+    with np.errstate(all="ignore"):
+        return _FUNCTIONS[int(s[f"act_{which}"])](x, s[f"alpha_{which}"], s[f"beta_{which}"])
+
+
+class Steps:
+    """Walks the steps ``step_begin .. step_end`` of a recurrent launch; subclasses hold the cell."""
+
+    gates = 1
+
+    def __init__(self, arrays: Mapping[str, np.ndarray], s: Scalars, case: Case) -> None:
+        n = {k: int(v) for k, v in s.items()}
+        self.s, self.n, self.arrays = s, n, arrays
+        self.hidden, self.batch, self.length = n["H"], n["B"], n["T_len"]
+        self.outputs = {name: np.array(arrays[name]) for name in ("state", "y", "hn", "cn") if name in arrays}
+        self.r = unpack(arrays["r"], self.gates, self.hidden)
+        self.lens = arrays["lens"] if n["has_lens"] else np.full(self.batch, self.length)
+        shape = (self.length, self.batch, self.gates, self.hidden)
+        self.xw = strided(arrays["xw"], n["xw_off"], shape, (n["xw_t"], n["xw_b"], self.hidden, 1))
+        self.y = strided(
+            self.outputs["y"], n["y_off"], (self.length, self.batch, self.hidden), (n["y_t"], n["y_b"], 1)
+        )
+
+    def rows(self, name: str) -> np.ndarray:
+        """[B, H] view of ``h0``, ``c0``, ``hn`` or ``cn``."""
+        source = self.outputs[name] if name in self.outputs else self.arrays[name]
+        return strided(source, self.n[f"{name}_off"], (self.batch, self.hidden), (self.n[f"{name}_b"], 1))
+
+    def first(self, name: str, row: int) -> np.ndarray:
+        """Initial state of a row: zeros where the launch has none."""
+        return self.rows(name)[row] if self.n[f"has_{name}"] else np.zeros(self.hidden)
+
+    def cell(self, row: int, xw: np.ndarray, h: np.ndarray, first: bool) -> np.ndarray:
+        """The new hidden state from gate inputs [G, H] and the state."""
+        raise NotImplementedError
+
+    def last(self, row: int) -> None:
+        """Called after a row's last step (or at once for an empty row)."""
+
+    def run(self) -> dict[str, np.ndarray]:
+        """All outputs after the launch."""
+        for step in range(self.n["step_begin"], self.n["step_end"]):
+            for row in range(self.batch):
+                length = int(self.lens[row])
+                if step >= length:
+                    if step == 0:
+                        self.rows("hn")[row] = self.first("h0", row)
+                        self.empty(row)
+                    self.y[step, row] = 0
+                    continue
+                reverse = self.n["reverse"]
+                time = length - 1 - step if reverse else step
+                before = time + 1 if reverse else time - 1
+                h = self.first("h0", row) if step == 0 else self.y[before, row]
+                h = self.cell(row, self.xw[time, row], h, step == 0)
+                self.y[time, row] = h
+                if step == length - 1:
+                    self.rows("hn")[row] = h
+                    self.last(row)
+        return self.outputs
+
+    def empty(self, row: int) -> None:
+        """Called for a row of length 0."""
+
+
+class Lstm(Steps):
+    """ONNX LSTM: gates i, o, f, c."""
+
+    gates = 4
+
+    def cell(self, row: int, xw: np.ndarray, h: np.ndarray, first: bool) -> np.ndarray:
+        s = self.s
+        state = self.outputs["state"].reshape(self.batch, self.hidden)
+        c = self.first("c0", row) if first else state[row]
+        peep = self.arrays["peep"].reshape(3, -1) if self.n["has_peep"] else np.zeros((3, self.hidden))
+        i, o, f, g = xw + self.r @ h
+        i = activate(s, "f", i + peep[0] * c)
+        f = 1 - i if self.n["input_forget"] else activate(s, "f", f + peep[2] * c)
+        c = f * c + i * activate(s, "g", g)
+        o = activate(s, "f", o + peep[1] * c)
+        state[row] = c
+        return o * activate(s, "h", c, clip=False)
+
+    def last(self, row: int) -> None:
+        self.rows("cn")[row] = self.outputs["state"].reshape(self.batch, self.hidden)[row]
+
+    def empty(self, row: int) -> None:
+        self.outputs["state"].reshape(self.batch, self.hidden)[row] = self.first("c0", row)
+        self.rows("cn")[row] = self.first("c0", row)
+
+
+class Gru(Steps):
+    """ONNX GRU: gates z, r, h."""
+
+    gates = 3
+
+    def cell(self, row: int, xw: np.ndarray, h: np.ndarray, first: bool) -> np.ndarray:
+        s = self.s
+        z = activate(s, "f", xw[0] + self.r[0] @ h)
+        r = activate(s, "f", xw[1] + self.r[1] @ h)
+        if self.n["linear_before_reset"]:
+            new = activate(s, "g", xw[2] + r * (self.r[2] @ h + self.arrays["rbh"].reshape(-1)[: self.hidden]))
+        else:
+            new = activate(s, "g", xw[2] + self.r[2] @ (r * h))
+            state = self.outputs["state"].reshape(self.batch, 2, self.hidden)
+            state[row] = (z, r * h)
+        return (1 - z) * new + z * h
+
+
+class Rnn(Steps):
+    """ONNX RNN: one gate."""
+
+    gates = 1
+
+    def cell(self, row: int, xw: np.ndarray, h: np.ndarray, first: bool) -> np.ndarray:
+        return activate(self.s, "f", xw[0] + self.r[0] @ h)
