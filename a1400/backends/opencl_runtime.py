@@ -130,8 +130,12 @@ def _register() -> None:
             entries.append(entry)
     if wanted:
         entries = [entry for entry in entries if entry.matches(wanted)]
-    if entries == system:
-        return  # the loader finds exactly these by itself
+    if entries == system:  # the loader finds exactly these by itself
+        if os.environ.pop(_STATE, None) is not None:
+            os.environ.pop("OCL_ICD_VENDORS", None)
+            if before is not None:
+                os.environ["OCL_ICD_VENDORS"] = before
+        return
     if any(entry.name == "a1400-intel.icd" for entry in entries) and not _preload_intel():
         entries = [entry for entry in entries if entry.name != "a1400-intel.icd"]
     folder = _icd_folder(entries)
@@ -145,6 +149,7 @@ def _vendors_before() -> str | None:
     ours, _, before = os.environ.get(_STATE, "").partition("|")
     if value is not None and value == ours:
         return before or None
+    os.environ.pop(_STATE, None)  # somebody has set the variable since
     return value
 
 
