@@ -1,0 +1,178 @@
+"""Scatters: the engine first copies the data to ``y``, the kernel applies the updates in place.
+
+Results do not depend on scheduling: every element of ``y`` has one owner, which meets its updates in index order (of
+duplicates the last wins, sums are made in order).  Negative indices count from the end; updates whose index is out of
+range are *dropped*.  ``reduction``: 0 none, 1 add, 2 mul, 3 max, 4 min.
+
+===================  ===============================================================================================
+scatter_elements     ``y[c with its axis coordinate replaced by idx[c]] op= updates[c]``; idx and updates contiguous
+                     of shape n0..n5, ``axis`` the position of the axis among those six; y's element at
+                     ``y_off + sum(c_d * y0..y5) + index * y_axis``, y_d of the axis itself 0, N its size
+                     (:func:`elements_scalars`).  One work-item per line along the axis
+scatter_nd           ``y[idx[p,0], .., idx[p,K-1], :] op= updates[p, :]``; contiguous; P tuples, K <= 6 indices, I
+                     inner elements, indexed dims of sizes n0.. (:func:`nd_scalars`).  ROWS = their product
+===================  ===============================================================================================
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+import numpy as np
+
+from a1400 import dtypes
+from a1400.backends.base import Grid
+from a1400.kernels import gather
+from a1400.kernels.gather import INDEX_TYPES, RANK, per_element
+from a1400.kernels.spec import Case, Data, KernelSpec, Scalars, Tunables, Variant, params, register
+from a1400.kernels.strided import ceil_div
+
+REDUCTIONS = ("none", "add", "mul", "max", "min")
+PARTS = 64  # owners of rows per inner element, where rows are short
+F32, I64, I32 = np.dtype(np.float32), np.dtype(np.int64), np.dtype(np.int32)
+_OPS = (lambda old, new: new, np.add, np.multiply, np.maximum, np.minimum)
+
+
+def elements_scalars(
+    y_shape: Sequence[int], idx_shape: Sequence[int], axis: int, reduction: str = "none"
+) -> dict[str, int]:
+    """Scalars of ``scatter_elements`` for dense tensors."""
+    s = gather.elements_scalars(y_shape, idx_shape, axis)
+    result = {("y" + k[1:] if k.startswith("x") else k): v for k, v in s.items()}
+    place = axis % max(len(y_shape), 1) + RANK - len(y_shape)
+    return result | {"axis": place, "reduction": REDUCTIONS.index(reduction)}
+
+
+def nd_scalars(y_shape: Sequence[int], idx_shape: Sequence[int], reduction: str = "none") -> dict[str, int]:
+    """Scalars of ``scatter_nd`` for dense tensors."""
+    s = gather.nd_scalars(y_shape, idx_shape)
+    del s["BATCH"]
+    rows = int(np.prod(y_shape[: idx_shape[-1]], dtype=np.int64))
+    return s | {"ROWS": rows, "reduction": REDUCTIONS.index(reduction)}
+
+
+def _update(y: np.ndarray, at: int | slice, value: np.ndarray, reduction: int) -> None:
+    y[at] = _OPS[reduction](y[at], value)
+
+
+def _elements_reference(arrays: Mapping[str, np.ndarray], s: Scalars, case: Case) -> dict[str, np.ndarray]:
+    n = {k: int(v) for k, v in s.items()}
+    shape = tuple(n[f"n{d}"] for d in range(RANK))
+    at = np.indices(shape)
+    base = (n["y_off"] + sum(at[d] * n[f"y{d}"] for d in range(RANK))).reshape(-1)
+    idx = arrays["idx"].reshape(-1).astype(np.int64)
+    idx = np.where(idx < 0, idx + n["N"], idx)
+    y = np.array(arrays["y"]).reshape(-1)
+    updates = arrays["updates"].reshape(-1)
+    for p in np.flatnonzero((idx >= 0) & (idx < n["N"])):  # C order meets each line in index order
+        _update(y, base[p] + idx[p] * n["y_axis"], updates[p], n["reduction"])
+    return {"y": y.reshape(arrays["y"].shape)}
+
+
+def _nd_reference(arrays: Mapping[str, np.ndarray], s: Scalars, case: Case) -> dict[str, np.ndarray]:
+    n = {k: int(v) for k, v in s.items()}
+    y = np.array(arrays["y"]).reshape(n["ROWS"], n["I"])
+    idx, updates = arrays["idx"].reshape(n["P"], n["K"]), arrays["updates"].reshape(n["P"], n["I"])
+    for p in range(n["P"]):
+        row, good = 0, True
+        for d in range(n["K"]):
+            size = n[f"n{d}"]
+            i = int(idx[p, d]) + (size if idx[p, d] < 0 else 0)
+            good &= 0 <= i < size
+            row = row * size + i
+        if good:
+            y[row] = _OPS[n["reduction"]](y[row], updates[p])
+    return {"y": y.reshape(arrays["y"].shape)}
+
+
+def _lines(s: Scalars, t: Tunables) -> tuple[Grid, Grid]:
+    total = int(np.prod([int(s[f"n{d}"]) for d in range(RANK) if d != s["axis"]]))
+    return (ceil_div(total, 64), 1, 1), (64, 1, 1)
+
+
+def _elements_case(
+    name: str, y_shape: tuple[int, ...], idx_shape: tuple[int, ...], axis: int, reduction: str = "none",
+    types: tuple[np.dtype, np.dtype] = (F32, I64), wild: int = 0,
+) -> Case:  # fmt: skip
+    n = y_shape[axis]
+    index = np.random.default_rng(5).integers(-n - wild, n + wild, idx_shape).astype(types[1])
+    arrays = {"idx": index, "updates": Data(idx_shape, "T", -2, 3), "y": Data(y_shape, "T", -2, 3)}
+    values = elements_scalars(y_shape, idx_shape, axis, reduction)
+    return Case(name, arrays, values, {}, {"T": types[0], "TI": types[1]}, exact=types[0] != dtypes.bfloat16)
+
+
+def _elements_cases() -> Iterator[Case]:
+    yield _elements_case("one", (1,), (1,), 0)
+    yield _elements_case("flat", (20,), (50,), 0)
+    yield _elements_case("rows", (5, 7), (3, 6), 1, "add")
+    yield _elements_case("wild", (5, 7), (3, 6), 1, wild=4)
+    yield _elements_case("six", (2, 3, 2, 3, 2, 3), (2, 2, 2, 2, 2, 3), 3, "add")
+    for reduction in REDUCTIONS:
+        yield _elements_case(reduction, (4, 6, 3), (4, 5, 2), 1, reduction)
+        yield _elements_case(f"{reduction}_i64", (4, 6), (3, 5), 0, reduction, (I64, I32))
+    for dtype in dtypes.ALL:
+        yield _elements_case(f"type_{dtypes.short(dtype)}", (4, 6), (3, 5), 0, "none", (dtype, I64))
+
+
+def _nd_case(
+    name: str, y_shape: tuple[int, ...], idx_shape: tuple[int, ...], reduction: str = "none",
+    types: tuple[np.dtype, np.dtype] = (F32, I64), wild: int = 0,
+) -> Case:  # fmt: skip
+    sizes = np.array(y_shape[: idx_shape[-1]])
+    index = np.random.default_rng(5).integers(-sizes - wild, sizes + wild, idx_shape).astype(types[1])
+    shape = idx_shape[:-1] + y_shape[idx_shape[-1] :]
+    arrays = {"idx": index, "updates": Data(shape, "T", -2, 3), "y": Data(y_shape, "T", -2, 3)}
+    return Case(name, arrays, nd_scalars(y_shape, idx_shape, reduction), {}, {"T": types[0], "TI": types[1]})
+
+
+def _nd_cases() -> Iterator[Case]:
+    yield _nd_case("one", (1,), (1, 1))
+    yield _nd_case("rows", (9, 37), (5, 1))
+    yield _nd_case("long_rows", (3, 700), (4, 1), "add")
+    yield _nd_case("elements", (4, 5, 6), (90, 3), "add")
+    yield _nd_case("duplicates", (3, 2), (20, 1))
+    yield _nd_case("wild", (4, 5), (30, 2), wild=3)
+    yield _nd_case("deep", (2, 3, 2, 3, 2, 3), (2, 5, 6))
+    for reduction in REDUCTIONS:
+        yield _nd_case(reduction, (6, 3, 5), (4, 2), reduction)
+        yield _nd_case(f"{reduction}_i32", (6, 5), (7, 1), reduction, (I32, I32))
+    for dtype in dtypes.ALL:
+        yield _nd_case(f"type_{dtypes.short(dtype)}", (6, 5), (4, 1), "none", (dtype, I64))
+
+
+_TYPES = {"T": dtypes.ALL, "TI": INDEX_TYPES}
+_SIZES = "\n".join(f"int n{d}" for d in range(RANK))
+
+SCATTER_ELEMENTS = register(
+    KernelSpec(
+        name="scatter_elements",
+        doc="updates by index along one axis (ONNX ScatterElements), in place, deterministic",
+        params=params(
+            "in idx: TI\nin updates: T\ninout y: T\n" + _SIZES + "\n" + "\n".join(f"int y{d}" for d in range(RANK))
+            + "\nint y_axis\nint N\nint y_off\nint axis\nint reduction"
+        ),
+        variants=(Variant("any", "any", _lines, requires=lambda i, t: i.fp64 or t["T"] != np.float64),),
+        reference=_elements_reference,
+        cases=_elements_cases,
+        types=_TYPES,
+        bytes=lambda s: 12.0 * float(np.prod([s[f"n{d}"] for d in range(RANK)])),
+    )
+)  # fmt: skip
+
+SCATTER_ND = register(
+    KernelSpec(
+        name="scatter_nd",
+        doc="updates by index tuples (ONNX ScatterND), in place, deterministic",
+        params=params(
+            "in idx: TI\nin updates: T\ninout y: T\nint P\nint K\nint I\n" + _SIZES + "\nint ROWS\nint reduction"
+        ),
+        variants=(
+            Variant("any", "any", lambda s, t: per_element(int(s["I"]) * PARTS),
+                    requires=lambda i, t: i.fp64 or t["T"] != np.float64),
+        ),
+        reference=_nd_reference,
+        cases=_nd_cases,
+        types=_TYPES,
+        bytes=lambda s: 12.0 * s["P"] * s["I"],
+    )
+)  # fmt: skip
