@@ -106,7 +106,8 @@ def after_import() -> None:
     if not under_oclgrind():
         home = os.environ.get("PYOPENCL_HOME")
         if home and any((Path(home) / ".libs").glob("*.icd")):
-            del os.environ["PYOPENCL_HOME"]
+            # Somewhere without runtimes: the loader crashes when the variable is not set at all.
+            os.environ["PYOPENCL_HOME"] = str(Path(home) / "cl")
 
 
 def problems() -> list[str]:

@@ -64,6 +64,8 @@ def test_no_platform_registered_twice(everything):
 
 
 def test_filter_that_matches_nothing(everything):
+    if everything == ["Oclgrind"]:
+        pytest.skip("Oclgrind is not registered, so no filter concerns it")
     code = LIST + "print(*backend.problems())"
     text = " ".join(child(code, A1400_OPENCL_PLATFORMS="no-such-platform"))
     assert "no-such-platform" in text
@@ -133,6 +135,7 @@ def test_pip_pocl_yields_to_a_registered_one(tmp_path, monkeypatch):
     assert os.environ.get("PYOPENCL_HOME") == str(home)
     (home / ".libs" / "pocl.icd").write_text("libpocl-x.so\n")
     opencl_runtime.after_import()
-    assert "PYOPENCL_HOME" not in os.environ
+    hidden = Path(os.environ["PYOPENCL_HOME"])
+    assert not list(hidden.glob(".libs/*.icd"))
     known = [opencl_runtime.IcdEntry("pocl.icd", "libpocl.so.2")]
     assert opencl_runtime._pip_pocl_entry(known) is None
