@@ -1,0 +1,238 @@
+"""Matrix products with a prologue on A and an epilogue on C.
+
+``C[b, m, n] = EPILOGUE(sum_k PROLOGUE(A[b, m, k]) * B[b, k, n])`` for ``b = i0 * nb1 + i1``, ``i0 < nb0``, ``i1 < nb1``.
+
+===============  =============================================================================================
+``gemm``         in a: TA, in b: TB, out c: TC; int M N K nb0 nb1, a_off a_b0 a_b1 a_m a_k, b_off b_b0 b_b1 b_k
+                 b_n, c_off c_b0 c_b1 c_m (c_n is 1); types TA TB TC ACC.  Any strides, any type.
+``gemm_packed``  the same without b_k and b_n: B lies packed as ``[ceil(N/32)][K][32]`` (see ``gemm_pack``), b_off,
+                 b_b0, b_b1 count elements of packed B.  f32, f16, bf16 with ACC f32.  The CPU variant needs a_k 1.
+===============  =============================================================================================
+
+Slots: ``PROLOGUE(v; b, m, k)`` on values of TA, ``EPILOGUE(v; b, m, n)`` on sums of type ACC; the epilogue's expression
+must have the register type of TC.  All strides and offsets are in elements.  ``choose_tunables(info, scalars)`` gives
+the tunables to pass to ``spec.call`` for ``gemm_packed``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from a1400 import dtypes
+from a1400.backends.base import DeviceInfo, Grid
+from a1400.kernels import gemm_cases
+from a1400.kernels.check import slot_reference
+from a1400.kernels.gemm_pack import PANEL, poison, strided, unpack_b
+from a1400.kernels.gemm_split import split, tunables_for
+from a1400.kernels.spec import Case, KernelSpec, Scalars, Slot, Tunable, Tunables, Variant, params, register
+
+SHORT = ("f32", "f16", "bf16")
+_ALL = tuple(dtypes.from_short(n) for n in (*SHORT, "f64", "i32", "i64", "u32", "u64", "i16", "u16", "i8", "u8"))
+_SMALL_FLOATS = tuple(dtypes.from_short(n) for n in SHORT)
+_ACC = tuple(dtypes.from_short(n) for n in ("f32", "f64", "i32", "i64", "u32", "u64"))
+_SLOTS = (
+    Slot("PROLOGUE", ("b", "m", "k"), "TA", "each element of A before it is multiplied"),
+    Slot("EPILOGUE", ("b", "m", "n"), "ACC", "each sum before it is stored"),
+)
+MOST_BATCH_GROUPS = 65535  # CUDA's limit in dimensions 1 and 2; kernels loop over the rest
+
+
+def choose_tunables(info: DeviceInfo, scalars: Scalars) -> Mapping[str, int]:
+    """Tunables for ``gemm_packed`` on ``info`` (empty: the defaults)."""
+    return tunables_for(int(scalars["M"])) if info.kind == "cpu" and info.backend == "opencl" else {}
+
+
+def accumulator(dtype: np.dtype) -> np.dtype:
+    """The type in which products of ``dtype`` are summed when nothing else is asked for."""
+    return dtypes.from_short(dtypes.info(dtype).register_short)
+
+
+def _reference(arrays: Mapping[str, np.ndarray], s: Scalars, case: Case) -> dict[str, np.ndarray]:
+    i = {k: int(v) for k, v in s.items()}
+    batch = (i["nb0"], i["nb1"])
+    a = strided(arrays["a"], i["a_off"], (*batch, i["M"], i["K"]), (i["a_b0"], i["a_b1"], i["a_m"], i["a_k"]))
+    if "b_k" in i:
+        b = strided(arrays["b"], i["b_off"], (*batch, i["K"], i["N"]), (i["b_b0"], i["b_b1"], i["b_k"], i["b_n"]))
+    else:
+        panels = -(-i["N"] // PANEL)
+        packed = strided(
+            arrays["b"], i["b_off"], (*batch, panels, i["K"], PANEL),
+            (i["b_b0"], i["b_b1"], i["K"] * PANEL, PANEL, 1),
+        )  # fmt: skip
+        b = unpack_b(packed, i["N"])
+    flat = i["nb0"] * i["nb1"]
+    wide = np.float64 if dtypes.is_float(case.types["ACC"]) else case.types["ACC"]
+    left = slot_reference(case, "PROLOGUE", a.reshape(flat, i["M"], i["K"])).astype(wide)
+    with np.errstate(all="ignore"):
+        c = left @ b.reshape(flat, i["K"], i["N"]).astype(wide)
+    c = slot_reference(case, "EPILOGUE", c)
+    shape, _ = case.outputs["c"]
+    dtype = case.types["TC"]
+    out = poison(shape, dtype).astype(c.dtype).reshape(-1)
+    for b0 in range(i["nb0"]):
+        for b1 in range(i["nb1"]):
+            start = i["c_off"] + b0 * i["c_b0"] + b1 * i["c_b1"]
+            for m in range(i["M"]):
+                out[start + m * i["c_m"] : start + m * i["c_m"] + i["N"]] = c[b0 * i["nb1"] + b1, m]
+    return {"c": out.reshape(shape)}
+
+
+def _batch(s: Scalars) -> int:
+    return int(s["nb0"]) * int(s["nb1"])
+
+
+def _tile_geometry(s: Scalars, t: Tunables) -> tuple[Grid, Grid]:
+    groups = (-(-int(s["M"]) // t["BM"]), -(-int(s["N"]) // t["BN"]), min(_batch(s), MOST_BATCH_GROUPS))
+    return groups, ((t["BM"] // t["RM"]) * (t["BN"] // t["RN"]), 1, 1)
+
+
+def _simple_geometry(s: Scalars, t: Tunables) -> tuple[Grid, Grid]:
+    rows = min(-(-int(s["M"]) // t["ROWS"]), MOST_BATCH_GROUPS)
+    return (-(-int(s["N"]) // 32), rows, min(_batch(s), MOST_BATCH_GROUPS)), (32, 1, 1)
+
+
+def _cpu_geometry(s: Scalars, t: Tunables) -> tuple[Grid, Grid]:
+    down, across = split(int(s["M"]), int(s["K"]), int(s["N"]), _batch(s), t["MR"], t["NPC"])
+    return (down, across, _batch(s)), (1, 1, 1)
+
+
+def tile_fits(t: Tunables) -> bool:
+    """Whether a tile's threads number 16 to 256, divide the loads evenly, and its local memory stays within 32 KiB."""
+    if t["BM"] % t["RM"] or t["BN"] % t["RN"]:
+        return False
+    threads = (t["BM"] // t["RM"]) * (t["BN"] // t["RN"])
+    return 16 <= threads <= 256 and threads % t["BK"] == 0 and 8 * t["BK"] * (t["BM"] + t["BN"] + 2) <= 32768
+
+
+TILE_TUNABLES = (
+    Tunable("BM", 64, (32, 64, 128), "rows of a group's tile"),
+    Tunable("BN", 64, (32, 64, 128), "columns of a group's tile"),
+    Tunable("BK", 16, (8, 16, 32), "depth of a tile in local memory"),
+    Tunable("RM", 4, (2, 4, 8), "rows of a thread"),
+    Tunable("RN", 4, (2, 4, 8), "columns of a thread"),
+)
+CPU_TUNABLES = (
+    Tunable("MR", 12, (8, 12, 14), "rows of the micro-kernel; two vectors of sums for each"),
+    Tunable("KC", 384, (256, 384, 512), "depth of the block of A that a work-item keeps as floats"),
+    Tunable("NPC", 8, (4, 8, 16), "panels whose sums a work-item keeps between blocks of depth"),
+)
+_SIMPLE_TUNABLES = (Tunable("ROWS", 4, (1, 4, 8), "rows of a thread"),)
+
+
+def fp64_if_used(info: DeviceInfo, types: Mapping[str, np.dtype]) -> bool:
+    """Double needs a device that has it."""
+    return info.fp64 or np.dtype(np.float64) not in types.values()
+
+
+def floats_only(info: DeviceInfo, types: Mapping[str, np.dtype]) -> bool:
+    """Requirement of kernels that keep everything in floats."""
+    return all(np.dtype(t) in _SMALL_FLOATS for t in types.values())
+
+
+def _flops(s: Scalars) -> float:
+    return 2.0 * _batch(s) * float(s["M"]) * float(s["N"]) * float(s["K"])
+
+
+def _bytes(s: Scalars) -> float:
+    m, n, k = float(s["M"]), float(s["N"]), float(s["K"])
+    shared = s["b_b0"] == 0 and s["b_b1"] == 0
+    return 4.0 * (_batch(s) * (m * k + m * n) + (1 if shared else _batch(s)) * n * k)
+
+
+gemm = register(
+    KernelSpec(
+        name="gemm",
+        doc="Batched matrix product of strided operands.",
+        params=params(
+            """
+            in a: TA
+            in b: TB
+            out c: TC
+            int M
+            int N
+            int K
+            int nb0
+            int nb1
+            int a_off
+            int a_b0
+            int a_b1
+            int a_m
+            int a_k
+            int b_off
+            int b_b0
+            int b_b1
+            int b_k
+            int b_n
+            int c_off
+            int c_b0
+            int c_b1
+            int c_m
+            """
+        ),
+        types={"TA": _ALL, "TB": _ALL, "TC": _ALL, "ACC": _ACC},
+        slots=_SLOTS,
+        variants=(
+            Variant(
+                "gpu", "gpu", _tile_geometry, TILE_TUNABLES, requires=fp64_if_used, constraint=tile_fits,
+                test_tunables=({"BM": 32, "BN": 64, "BK": 8, "RM": 2}, {"BM": 128, "BN": 128, "BK": 8, "RM": 8, "RN": 8}),
+            ),
+            Variant(
+                "simple", "any", _simple_geometry, _SIMPLE_TUNABLES, source="gemm_simple", requires=fp64_if_used,
+                test_tunables=({"ROWS": 1},),
+            ),
+        ),
+        reference=_reference,
+        cases=gemm_cases.strided_cases,
+        flops=_flops,
+        bytes=_bytes,
+    )
+)  # fmt: skip
+
+gemm_packed = register(
+    KernelSpec(
+        name="gemm_packed",
+        doc="Batched matrix product with B packed in panels of 32 columns.",
+        params=params(
+            """
+            in a: TA
+            in b: TB
+            out c: TC
+            int M
+            int N
+            int K
+            int nb0
+            int nb1
+            int a_off
+            int a_b0
+            int a_b1
+            int a_m
+            int a_k
+            int b_off
+            int b_b0
+            int b_b1
+            int c_off
+            int c_b0
+            int c_b1
+            int c_m
+            """
+        ),
+        types={"TA": _SMALL_FLOATS, "TB": _SMALL_FLOATS, "TC": _SMALL_FLOATS, "ACC": (dtypes.from_short("f32"),)},
+        slots=_SLOTS,
+        variants=(
+            Variant(
+                "cpu", "cpu", _cpu_geometry, CPU_TUNABLES, backends=("opencl",), source="cpu/gemm_packed",
+                vector_width=16, supports=lambda s: int(s["a_k"]) == 1 or int(s["K"]) == 1,
+                test_tunables=({"MR": 14}, {"MR": 8, "KC": 256, "NPC": 4}),
+            ),
+            Variant(
+                "any", "any", _simple_geometry, _SIMPLE_TUNABLES, source="gemm_packed", test_tunables=({"ROWS": 1},)
+            ),
+        ),
+        reference=_reference,
+        cases=gemm_cases.packed_cases,
+        flops=_flops,
+        bytes=_bytes,
+    )
+)  # fmt: skip

@@ -1,0 +1,25 @@
+/* One work-item packs KB rows of one panel: vector copies when rows are contiguous, 16 x 16 blocks otherwise. */
+__attribute__((reqd_work_group_size(1, 1, 1))) KERNEL_ENTRY {
+    const int n0 = group_id(0) * 32, width = min(32, N - n0);
+    const int batch = group_id(2), i0 = batch / nb1, i1 = batch - i0 * nb1;
+    const int k0 = group_id(1) * KB, k1 = min(K, k0 + KB);
+    GPTR(const T) s = b + b_off + i0 * b_b0 + i1 * b_b1 + n0 * b_n;
+    GPTR(T) d = packed + p_off + i0 * p_b0 + i1 * p_b1 + group_id(0) * K * 32;
+    if (width == 32 && b_n == 1) {
+        for (int k = k0; k < k1; k++) {
+            T_store_v(d, k * 32, T_load_v(s, k * b_k));
+            T_store_v(d, k * 32 + 16, T_load_v(s, k * b_k + 16));
+        }
+    } else if (width == 32) {
+        /* a line of each of 16 columns stays in the first-level cache for 16 rows */
+        for (int k = k0; k < k1; k++) {
+            T_store_v(d, k * 32, vgather16(T_rv, T_load, s, k * b_k, b_n));
+            T_store_v(d, k * 32 + 16, vgather16(T_rv, T_load, s, k * b_k + 16 * b_n, b_n));
+        }
+    } else {
+        for (int k = k0; k < k1; k++) {
+            for (int n = 0; n < width; n++) T_store(d, k * 32 + n, T_load(s, k * b_k + n * b_n));
+            for (int n = width; n < 32; n++) T_store(d, k * 32 + n, (T_r)0);
+        }
+    }
+}

@@ -1,0 +1,59 @@
+/* C = A * packed B.  One work-item computes a range of row blocks by a range of panels; see gemm_micro.clh.
+ *
+ * Blocks of A are copied before use: that converts them to float and applies the prologue once, and it makes the
+ * strides between rows harmless (rows of A 4 KiB apart would share eight cache lines between twelve of them). */
+#include "gemm_micro.clh"
+
+__attribute__((reqd_work_group_size(1, 1, 1))) KERNEL_ENTRY {
+    float block[MR * GEMM_LD];
+    float16 sums[NPC * MR * 2];
+    const int batch = group_id(2), i0 = batch / nb1, i1 = batch - i0 * nb1;
+    const int a_base = a_off + i0 * a_b0 + i1 * a_b1, b_base = b_off + i0 * b_b0 + i1 * b_b1;
+    const int c_base = c_off + i0 * c_b0 + i1 * c_b1;
+    const int blocks = (M + MR - 1) / MR, blocks_each = (blocks + group_count(0) - 1) / group_count(0);
+    const int panels = (N + 31) / 32, panels_each = (panels + group_count(1) - 1) / group_count(1);
+    const int m_end = min(M, (group_id(0) + 1) * blocks_each * MR);
+    const int p_begin = group_id(1) * panels_each, p_end = min(panels, p_begin + panels_each);
+    const int steps = max(1, (K + KC - 1) / KC), step = (K + steps - 1) / steps;
+
+    for (int m0 = group_id(0) * blocks_each * MR; m0 < m_end; m0 += MR) {
+        const int rows = min(MR, m_end - m0);
+        for (int p0 = p_begin; p0 < p_end; p0 += NPC) {
+            for (int k0 = 0, more = 1; more; k0 += step) {
+                const int depth = min(step, K - k0);
+                more = k0 + step < K;
+                if (steps > 1 || p0 == p_begin) {
+                    for (int r = 0; r < rows; r++) {
+                        GPTR(const TA) source = a + (a_base + (m0 + r) * a_m + k0);
+                        int k = 0;
+                        for (; k + 16 <= depth; k += 16)
+                            vstore16(PROLOGUE_V(TA_load_v(source, k), batch, m0 + r, k0 + k), 0, block + r * GEMM_LD + k);
+                        for (; k < depth; k++)
+                            block[r * GEMM_LD + k] = PROLOGUE(TA_load(source, k), batch, m0 + r, k0 + k);
+                    }
+                }
+                for (int p = p0; p < min(p0 + NPC, p_end); p++) {
+                    float16 *s = sums + (p - p0) * MR * 2;
+                    gemm_panel(rows, N - p * 32, block, b + (b_base + (p * K + k0) * 32), depth, s, k0 == 0);
+                    if (more) continue;
+                    const int n = p * 32;
+                    for (int r = 0; r < rows; r++) {
+                        for (int h = 0; h < 2; h++) {
+                            const int left = N - n - 16 * h;
+                            const int at = c_base + (m0 + r) * c_m + n + 16 * h;
+                            const float16 v = s[2 * r + h];
+                            if (left >= 16) {
+                                TC_store_v(c, at, EPILOGUE_V(v, batch, m0 + r, n + 16 * h));
+                            } else if (left > 0) {
+                                float lane[16];
+                                vstore16(v, 0, lane);
+                                for (int j = 0; j < left; j++)
+                                    TC_store(c, at + j, EPILOGUE(lane[j], batch, m0 + r, n + 16 * h + j));
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}

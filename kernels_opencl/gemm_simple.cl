@@ -1,0 +1,2 @@
+#define B_INDEX(k) ((k) * b_k + n * b_n)
+#include "common/gemm_simple.h"
