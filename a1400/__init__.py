@@ -1,0 +1,31 @@
+"""a1400: run deep-learning models on whatever accelerator is there."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from a1400.backends.registry import list_devices as devices
+    from a1400.engine.model import Model, load
+
+_LAZY = {
+    "load": ("a1400.engine.model", "load"),
+    "Model": ("a1400.engine.model", "Model"),
+    "devices": ("a1400.backends.registry", "list_devices"),
+}
+
+__all__ = ["A1400Error", "Model", "devices", "load"]
+
+from a1400.errors import A1400Error  # noqa: E402
+
+
+def __getattr__(name: str) -> Any:
+    """Import the heavy parts when they are first asked for, so that `import a1400` and the command line start fast."""
+    if name in _LAZY:
+        import importlib
+
+        module, attribute = _LAZY[name]
+        return getattr(importlib.import_module(module), attribute)
+    raise AttributeError(f"module 'a1400' has no attribute {name!r}")

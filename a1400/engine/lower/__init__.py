@@ -1,0 +1,14 @@
+"""One module per op family: how its nodes become kernel launches."""
+
+from a1400.engine.lower import (  # noqa: F401 - importing a family registers its handlers
+    attention,
+    convolution,
+    indexing,
+    linear,
+    movement,
+    normalization,
+    pointwise,
+    recurrent,
+    reduction,
+    sampling,
+)

@@ -1,0 +1,303 @@
+"""Lowering: each node of the optimised graph becomes views and kernel launches.
+
+A :class:`Lowering` walks the graph once.  Ops that only re-index (reshape, transpose, slice, expand) become views;
+every other op has a function in ``a1400/engine/lower/`` that asks for its operands in a form its kernel can read
+(:meth:`Lowering.view`, :meth:`Lowering.dense`), allocates its result and appends launches.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from a1400 import dtypes
+from a1400.backends.base import DeviceInfo
+from a1400.errors import UnsupportedOpError
+from a1400.graph.graph import Graph, Node, Value
+from a1400.kernels import spec as kernels
+from a1400.kernels.expr import Expr
+from a1400.kernels.spec import REGISTRY, KernelCall, Operand, SlotArgument, SlotCode
+from a1400.memory.storage import Ref, Storage, View, collapse_group, dense_strides
+
+Handler = Callable[["Lowering", Node], None]
+HANDLERS: dict[str, Handler] = {}
+
+
+def lowers(*ops: str) -> Callable[[Handler], Handler]:
+    """Decorator: register a lowering function for ``ops``."""
+
+    def register(handler: Handler) -> Handler:
+        for op in ops:
+            HANDLERS[op] = handler
+        return handler
+
+    return register
+
+
+@dataclass
+class Launch:
+    """One launch of the plan: the kernel call over storage references, and which model nodes it serves."""
+
+    call: KernelCall
+    op: str
+    sources: tuple[str, ...]
+
+
+@dataclass
+class WeightStore:
+    """Device-ready weights of one model, shared by all its plans.
+
+    Keyed by the identity of the source array and the packing; ``keep`` holds the sources so that identities stay valid.
+    """
+
+    storages: dict[tuple[Any, ...], Storage] = field(default_factory=dict)
+    keep: list[np.ndarray] = field(default_factory=list)
+
+    def get(self, source: np.ndarray, key: tuple[Any, ...], make: Callable[[np.ndarray], np.ndarray]) -> Storage:
+        """The storage of ``make(source)``, made once per (source, key)."""
+        full = (id(source), *key)
+        if full not in self.storages:
+            array = np.ascontiguousarray(make(source))
+            self.storages[full] = Storage("weight", array.nbytes, array=array)
+            self.keep.append(source)
+        return self.storages[full]
+
+
+class Lowering:
+    """State of one lowering: views of values so far, launches so far."""
+
+    def __init__(self, graph: Graph, info: DeviceInfo, weights: WeightStore) -> None:
+        self.graph, self.info, self.weights = graph, info, weights
+        self.launches: list[Launch] = []
+        self.storages: list[Storage] = []
+        self.views: dict[int, View] = {}
+        self._dense: dict[int, View] = {}
+        self._node: Node | None = None
+        self._claimed: dict[int, Storage] = {}
+        self._scalars: dict[tuple[str, bytes], np.ndarray] = {}
+
+    # ---- the walk -----------------------------------------------------------------------------------
+    def run(self) -> None:
+        """Lower the whole graph; afterwards ``launches`` and ``outputs`` are complete."""
+        missing = sorted({n.op for n in self.graph.nodes if n.op not in HANDLERS})
+        if missing:
+            raise UnsupportedOpError(f"no kernel implements the operations {', '.join(missing)} yet")
+        for name, value in self.graph.inputs.items():
+            self.views[id(value)] = self._new(Storage("input", value.nbytes, name), value)
+        self._claim_outputs()
+        for node in self.graph.nodes:
+            self._node = node
+            HANDLERS[node.op](self, node)
+        self._node = None
+        for name, value in self.graph.outputs.items():
+            self._finish_output(name, value)
+
+    def _claim_outputs(self) -> None:
+        """Let the value behind each output write straight into the output's memory where nothing stands between."""
+        for name, output in self.graph.outputs.items():
+            value = output
+            while value.producer is not None and value.producer.op == "reshape":
+                value = value.producer.inputs[0]  # type: ignore[assignment]
+            if value.producer is not None and value.producer.op not in VIEW_OPS and id(value) not in self._claimed:
+                self._claimed[id(value)] = Storage("output", output.nbytes, name)
+
+    def _finish_output(self, name: str, value: Value) -> None:
+        view = self.view(value)
+        if view.storage.kind == "output" and view.storage.name == name and view.is_dense and view.offset == 0:
+            return
+        storage = Storage("output", value.nbytes, name)
+        self.storages.append(storage)
+        target = View(storage, value.dtype, value.shape, dense_strides(value.shape))
+        self.copy(view, target)
+
+    # ---- operands -----------------------------------------------------------------------------------
+    def _new(self, storage: Storage, value: Value) -> View:
+        self.storages.append(storage)
+        return View(storage, value.dtype, value.shape, dense_strides(value.shape))
+
+    def view(self, value: Value) -> View:
+        """The value as it lies in memory, whatever its strides; constants are uploaded as they are."""
+        found = self.views.get(id(value))
+        if found is None:
+            assert value.data is not None, f"{value} has not been computed"
+            found = self.constant(value.data)
+            self.views[id(value)] = found
+        return found
+
+    def constant(self, array: np.ndarray) -> View:
+        """A constant array as a dense view on a weight storage."""
+        if array.nbytes <= 64:
+            # scalars recur as fresh arrays in every trace: share them by content
+            array = self._scalars.setdefault((array.dtype.str + str(array.shape), array.tobytes()), array)
+        storage = self.weights.get(array, ("plain",), lambda a: a)
+        return View(storage, array.dtype, array.shape, dense_strides(array.shape))
+
+    def packed(self, value: Value, key: tuple[Any, ...], make: Callable[[np.ndarray], np.ndarray]) -> View:
+        """A constant in the layout that a kernel wants, packed once per model."""
+        assert value.data is not None
+        storage = self.weights.get(value.data, key, make)
+        assert storage.array is not None
+        return View(storage, storage.array.dtype, storage.array.shape, dense_strides(storage.array.shape))
+
+    def dense(self, value: Value) -> View:
+        """The value row-major from the start of a (sub-)buffer; copied once if it is not so already."""
+        found = self._dense.get(id(value))
+        if found is None:
+            found = self._dense[id(value)] = self.dense_view(self.view(value))
+        return found
+
+    def dense_view(self, view: View) -> View:
+        """Dense form of a view: itself when it is dense and its start can be bound, else a copy."""
+        aligned = view.offset * view.dtype.itemsize % self.info.alignment == 0
+        if view.is_dense and aligned:
+            return view
+        target = self.temporary(view.shape, view.dtype)
+        self.copy(view, target)
+        return target
+
+    def bind(self, view: View) -> Ref:
+        """Buffer argument for a dense view, for kernels without an offset parameter."""
+        start = view.offset * view.dtype.itemsize
+        assert view.is_dense and start % self.info.alignment == 0
+        return Ref(view.storage, start, max(view.size * view.dtype.itemsize, 1))
+
+    def temporary(self, shape: Sequence[int], dtype: np.dtype) -> View:
+        """Fresh arena memory."""
+        count = int(np.prod(tuple(shape), dtype=np.int64))
+        storage = Storage("arena", max(count * np.dtype(dtype).itemsize, 1))
+        self.storages.append(storage)
+        return View(storage, np.dtype(dtype), tuple(shape), dense_strides(tuple(shape)))
+
+    def result(self, value: Value) -> View:
+        """Memory for a node's output: the graph output's own when it can be, else the arena."""
+        claimed = self._claimed.get(id(value))
+        if claimed is not None:
+            view = self._new(claimed, value)
+        else:
+            view = self.temporary(value.shape, value.dtype)
+        self.views[id(value)] = view
+        return view
+
+    def copy(self, source: View, target: View) -> None:
+        """Launch a copy between views of one shape."""
+        from a1400.engine.lower.pointwise import emit_copy
+
+        emit_copy(self, source, target)
+
+    # ---- launches -----------------------------------------------------------------------------------
+    def launch(
+        self, name: str, types: Mapping[str, np.dtype], buffers: Mapping[str, Ref], scalars: Mapping[str, int | float],
+        *, variant: str | None = None, tunables: Mapping[str, int] | None = None,
+        slots: Mapping[str, tuple[SlotCode, Sequence[SlotArgument]]] | None = None,
+    ) -> None:  # fmt: skip
+        """Append a launch of kernel ``name``; the variant is the spec's choice for the device unless named."""
+        spec = REGISTRY[name]
+        chosen = spec.variant(variant) if variant else spec.choose(self.info, types, scalars)
+        call = kernels.call(spec, chosen, types, buffers, scalars, tunables, slots)
+        groups, _ = call.geometry()
+        if min(groups) <= 0:
+            return
+        index = len(self.launches)
+        for argument in call.arguments():
+            if isinstance(argument, Ref):
+                storage = argument.storage
+                storage.first = index if storage.first < 0 else storage.first
+                storage.last = index
+        node = self._node
+        self.launches.append(Launch(call, node.op if node else "output", node.sources if node else ()))
+
+    def slot(
+        self, expr: Expr, operands: Sequence[Value | View], shape: tuple[int, ...], groups: Sequence[Sequence[int]]
+    ) -> tuple[SlotCode, list[SlotArgument]]:
+        """Fill a slot whose coordinates are groups of the axes of ``shape``.
+
+        ``expr`` has the kernel's value as operand 0 and ``operands`` after it; each operand broadcasts to ``shape``.  An
+        operand that needs more than one stride per coordinate is copied to a layout that does not.
+        """
+        types: list[Operand] = []
+        arguments: list[SlotArgument] = []
+        for operand in operands:
+            view = operand if isinstance(operand, View) else self.view(operand)
+            strides = _group_strides(view, shape, groups)
+            if strides is None:
+                strides = _group_strides(view := self.dense_view(view), shape, groups)
+            if strides is None:
+                full = self.temporary(shape, view.dtype)
+                self.copy(view.expand(shape), full)
+                view, strides = full, _group_strides(full, shape, groups)
+            assert strides is not None
+            inner = strides[-1] if strides[-1] in (0, 1) else 2
+            types.append(Operand(view.dtype, inner))
+            arguments.append(SlotArgument(view.ref(), view.offset, strides))
+        return SlotCode(expr, tuple(types)), arguments
+
+    def attached(
+        self, node: Node, which: str, shape: tuple[int, ...], groups: Sequence[Sequence[int]]
+    ) -> tuple[SlotCode, list[SlotArgument]] | None:
+        """The node's ``prologue`` or ``epilogue`` (left by the fusion pass) as a filled slot; None when it has none."""
+        expr = node.attrs.get(which)
+        if expr is None:
+            return None
+        _, prologue, epilogue = split_inputs(node)
+        values = prologue if which == "prologue" else epilogue
+        return self.slot(expr, [v for v in values if v is not None], shape, groups)
+
+
+def split_inputs(node: Node) -> tuple[list[Value | None], list[Value | None], list[Value | None]]:
+    """A node's inputs as (own, prologue extras, epilogue extras)."""
+    pro, epi = int(node.attrs.get("prologue_inputs", 0)), int(node.attrs.get("epilogue_inputs", 0))
+    own = len(node.inputs) - pro - epi
+    return node.inputs[:own], node.inputs[own : own + pro], node.inputs[own + pro :]
+
+
+def _group_strides(
+    view: View, shape: tuple[int, ...], groups: Sequence[Sequence[int]]
+) -> tuple[int, ...] | None:
+    expanded = view.expand(shape)
+    result = []
+    for axes in groups:
+        stride = collapse_group(shape, expanded.strides, list(axes))
+        if stride is None:
+            return None
+        result.append(stride)
+    return tuple(result)
+
+
+#: ops that lower to a view and launch nothing (a reshape may need a copy)
+VIEW_OPS = frozenset({"reshape", "transpose", "expand", "slice"})
+
+
+@lowers("reshape")
+def _reshape(lw: Lowering, node: Node) -> None:
+    source = lw.view(node.inputs[0])  # type: ignore[arg-type]
+    view = source.reshape(node.output.shape)
+    if view is None:
+        view = lw.dense(node.inputs[0]).reshape(node.output.shape)  # type: ignore[arg-type]
+    assert view is not None
+    lw.views[id(node.output)] = view
+
+
+@lowers("transpose")
+def _transpose(lw: Lowering, node: Node) -> None:
+    lw.views[id(node.output)] = lw.view(node.inputs[0]).transpose(node.attrs["perm"])  # type: ignore[arg-type]
+
+
+@lowers("expand")
+def _expand(lw: Lowering, node: Node) -> None:
+    lw.views[id(node.output)] = lw.view(node.inputs[0]).expand(node.attrs["shape"])  # type: ignore[arg-type]
+
+
+@lowers("slice")
+def _slice(lw: Lowering, node: Node) -> None:
+    a = node.attrs
+    lw.views[id(node.output)] = lw.view(node.inputs[0]).slice(a["starts"], a["shape"], a["steps"])  # type: ignore[arg-type]
+
+
+def short_types(**types: np.dtype) -> dict[str, np.dtype]:
+    """Keyword arguments as a types mapping, each checked to be known."""
+    for dtype in types.values():
+        dtypes.info(dtype)
+    return dict(types)

@@ -1,0 +1,291 @@
+"""The public model: load once, run from any thread, with plans made for the shapes that come."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from os import PathLike
+from typing import Any, Protocol
+
+import numpy as np
+
+from a1400.backends.base import Device, DeviceInfo
+from a1400.engine.executor import DeviceWeights, ExecutionContext
+from a1400.engine.explain import Explanation
+from a1400.engine.lowering import WeightStore
+from a1400.engine.plan import Plan, make_plan
+from a1400.errors import InputError
+from a1400.graph.graph import Graph
+from a1400.optimizer import optimize
+
+#: plans kept per model; the least recently used goes first
+PLAN_LIMIT = 16
+
+
+@dataclass(frozen=True)
+class TensorInfo:
+    """Name, shape and dtype of a model's input or output; a dimension is an int, a symbol's name, or None."""
+
+    name: str
+    shape: tuple[int | str | None, ...] | None
+    dtype: np.dtype
+
+
+class Source(Protocol):
+    """What a front-end hands over: a parsed model that can be traced for concrete shapes."""
+
+    name: str
+    inputs: Mapping[str, Any]
+    outputs: Mapping[str, Any]
+    node_ops: Mapping[str, str]
+
+    def graph(self, shapes: Mapping[str, tuple[int, ...]], values: Mapping[str, np.ndarray]) -> Graph:
+        """The graph for these input shapes; ``values`` holds inputs whose contents shape the graph."""
+        ...
+
+    def shape_inputs(self, shapes: Mapping[str, tuple[int, ...]]) -> Collection[str]:
+        """Names of inputs whose values the graph's shapes depend on."""
+        ...
+
+
+@dataclass
+class MemoryReport:
+    """Bytes a plan needs: one arena per running context, against the sum without reuse; weights once per model."""
+
+    arena: int
+    naive: int
+    weights: int
+    inputs: int
+    outputs: int
+    contexts: int
+
+    def to_dict(self) -> dict[str, int]:
+        """JSON-ready."""
+        return dict(vars(self))
+
+    def __str__(self) -> str:
+        saved = 1 - self.arena / self.naive if self.naive else 0.0
+        return (
+            f"arena {self.arena:,} bytes (without reuse {self.naive:,}: {saved:.0%} saved), weights {self.weights:,} bytes, "
+            f"inputs {self.inputs:,}, outputs {self.outputs:,}, {self.contexts} context(s)"
+        )
+
+
+class _PlanEntry:
+    """A plan and its pool of idle contexts."""
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+        self.idle: list[ExecutionContext] = []
+        self.contexts = 0
+
+
+class Model:
+    """A loaded model on one device.  ``run`` may be called from many threads at once."""
+
+    def __init__(
+        self, source: Source, device: Device, disable: Collection[str] = (), memory_limit: int | None = None
+    ) -> None:
+        self._source, self._device = source, device
+        self._disable, self._memory_limit = tuple(disable), memory_limit
+        self._store, self._weights = WeightStore(), DeviceWeights(device)
+        self._memo: dict[Any, Any] = {}
+        self._plans: OrderedDict[Any, _PlanEntry] = OrderedDict()
+        self._lock = threading.Lock()
+        self._planning = threading.Lock()
+
+    @property
+    def name(self) -> str:
+        """The model's name."""
+        return self._source.name
+
+    @property
+    def device(self) -> DeviceInfo:
+        """The device it runs on."""
+        return self._device.info
+
+    @property
+    def inputs(self) -> dict[str, TensorInfo]:
+        """Inputs by name."""
+        return {n: TensorInfo(n, i.shape, i.dtype) for n, i in self._source.inputs.items()}
+
+    @property
+    def outputs(self) -> dict[str, TensorInfo]:
+        """Outputs by name."""
+        return {n: TensorInfo(n, i.shape, i.dtype) for n, i in self._source.outputs.items()}
+
+    # ---- running -------------------------------------------------------------------------------------
+    def run(self, feeds: Mapping[str, Any]) -> dict[str, np.ndarray]:
+        """Run on ``feeds`` (input name -> array); returns output name -> new array.
+
+        Raises :class:`InputError` for a wrong name, shape or dtype.  Blocks until the results are there.
+        """
+        arrays = self._check(feeds)
+        entry = self._entry(arrays)
+        context = self._acquire(entry)
+        try:
+            return context.run(arrays)
+        finally:
+            with self._lock:
+                entry.idle.append(context)
+
+    def __call__(self, *inputs: Any, **named: Any) -> Any:
+        """Inputs by position or name; one output comes bare, several as a tuple in the model's order."""
+        if len(inputs) > len(self._source.inputs):
+            raise InputError(f"the model takes {len(self._source.inputs)} inputs, {len(inputs)} were given")
+        feeds = dict(zip(self._source.inputs, inputs, strict=False))
+        for name in named:
+            if name in feeds:
+                raise InputError(f"input {name!r} is given twice")
+        outputs = tuple(self.run({**feeds, **named}).values())
+        return outputs[0] if len(outputs) == 1 else outputs
+
+    def prepare(self, shapes: Mapping[str, Any]) -> None:
+        """Make the plan and compile its programs for these inputs (arrays, or shapes as tuples) ahead of the first run."""
+        arrays = {
+            name: np.zeros(value, self._source.inputs[name].dtype) if isinstance(value, (tuple, list)) else value
+            for name, value in shapes.items()
+            if name in self._source.inputs or self._unknown(name)
+        }
+        entry = self._entry(self._check(arrays))
+        context = self._acquire(entry)
+        with self._lock:
+            entry.idle.append(context)
+
+    def _unknown(self, name: str) -> bool:
+        raise InputError(f"the model has no input {name!r}; its inputs are {', '.join(self._source.inputs)}")
+
+    def _check(self, feeds: Mapping[str, Any]) -> dict[str, np.ndarray]:
+        for name in feeds:
+            if name not in self._source.inputs:
+                self._unknown(name)
+        arrays: dict[str, np.ndarray] = {}
+        symbols: dict[str, tuple[int, str]] = {}
+        for name, info in self._source.inputs.items():
+            if name not in feeds:
+                raise InputError(f"input {name!r} is missing; the model needs {', '.join(self._source.inputs)}")
+            given = feeds[name]
+            array = np.asarray(given)
+            if not isinstance(given, (np.ndarray, np.generic)) and array.dtype.kind == np.dtype(info.dtype).kind:
+                array = array.astype(info.dtype)  # Python numbers have no width of their own
+            if array.dtype != info.dtype:
+                raise InputError(f"input {name!r} is {array.dtype}, the model needs {info.dtype}; convert with .astype()")
+            if info.shape is not None:
+                _check_shape(name, array.shape, info.shape, symbols)
+            arrays[name] = np.ascontiguousarray(array).reshape(array.shape)
+        return arrays
+
+    # ---- plans ---------------------------------------------------------------------------------------
+    def _key(self, arrays: Mapping[str, np.ndarray]) -> tuple[Any, ...]:
+        shapes = {n: a.shape for n, a in arrays.items()}
+        values = self._source.shape_inputs(shapes)
+        return (tuple(shapes.items()), tuple((n, arrays[n].tobytes()) for n in sorted(values)))
+
+    def _entry(self, arrays: Mapping[str, np.ndarray]) -> _PlanEntry:
+        key = self._key(arrays)
+        with self._lock:
+            entry = self._plans.get(key)
+            if entry is not None:
+                self._plans.move_to_end(key)
+                return entry
+        with self._planning:  # one plan at a time: they share the memo and the weights
+            with self._lock:
+                entry = self._plans.get(key)
+            if entry is None:
+                entry = _PlanEntry(self._make(arrays))
+                with self._lock:
+                    # tracing may have found that more input values matter: the key is taken afresh
+                    self._plans[self._key(arrays)] = entry
+                    while len(self._plans) > PLAN_LIMIT:
+                        self._plans.popitem(last=False)
+        return entry
+
+    def _make(self, arrays: Mapping[str, np.ndarray]) -> Plan:
+        shapes = {n: a.shape for n, a in arrays.items()}
+        graph = self._source.graph(shapes, arrays)
+        report = optimize(graph, disable=self._disable, memo=self._memo, info=self._device.info)
+        return make_plan(graph, report, self._device, self._store, self._memory_limit)
+
+    def _acquire(self, entry: _PlanEntry) -> ExecutionContext:
+        with self._lock:
+            if entry.idle:
+                return entry.idle.pop()
+            entry.contexts += 1
+        try:
+            return ExecutionContext(entry.plan, self._device, self._weights)
+        except BaseException:
+            with self._lock:
+                entry.contexts -= 1
+            raise
+
+    # ---- looking -------------------------------------------------------------------------------------
+    def _latest(self) -> _PlanEntry:
+        if not self._plans:
+            shapes = {}
+            for name, info in self._source.inputs.items():
+                shape = tuple(d if isinstance(d, int) else 1 for d in info.shape or ())
+                shapes[name] = np.zeros(shape, info.dtype)
+            self.prepare(shapes)
+        with self._lock:
+            return next(reversed(self._plans.values()))
+
+    def explain(self) -> Explanation:
+        """What became of the model's nodes in the latest plan (made with every unknown dimension 1 if none was)."""
+        entry = self._latest()
+        info = self._device.info
+        return Explanation(self.name, f"{info.name} ({info.id})", dict(self._source.node_ops), entry.plan)
+
+    def memory(self) -> MemoryReport:
+        """Bytes the latest plan needs."""
+        entry = self._latest()
+        plan = entry.plan
+        return MemoryReport(
+            plan.arena.total, plan.arena.naive, plan.weight_bytes, sum(s.nbytes for s in plan.used("input")),
+            sum(s.nbytes for s in plan.used("output")), entry.contexts,
+        )  # fmt: skip
+
+    def time_launches(self, feeds: Mapping[str, Any]) -> list[tuple[str, float]]:
+        """(kernel, device seconds) of every launch of one run, one after the other."""
+        arrays = self._check(feeds)
+        entry = self._entry(arrays)
+        context = self._acquire(entry)
+        try:
+            seconds = context.time_launches(arrays)
+        finally:
+            with self._lock:
+                entry.idle.append(context)
+        return [(f"{x.call.spec.name}/{x.call.variant.name}", s) for x, s in zip(entry.plan.launches, seconds, strict=True)]
+
+
+def _check_shape(
+    name: str, shape: tuple[int, ...], wanted: tuple[int | str | None, ...], symbols: dict[str, tuple[int, str]]
+) -> None:
+    if len(shape) != len(wanted):
+        raise InputError(f"input {name!r} has shape {list(shape)}, the model needs {len(wanted)} dimensions {list(wanted)}")
+    for size, want in zip(shape, wanted, strict=True):
+        if isinstance(want, int) and size != want:
+            raise InputError(f"input {name!r} has shape {list(shape)}, the model needs {list(wanted)}")
+        if isinstance(want, str):
+            known = symbols.setdefault(want, (size, name))
+            if known[0] != size:
+                raise InputError(f"dimension {want!r} is {known[0]} in input {known[1]!r} but {size} in input {name!r}")
+
+
+def load(
+    path: str | PathLike[str], backend: str | None = None, device: str | int | None = None,
+    disable: Collection[str] = (), memory_limit: int | None = None,
+) -> Model:  # fmt: skip
+    """Load a model file (ONNX) onto a device.
+
+    ``backend`` ("cuda" or "opencl") and ``device`` (index, ``opencl:1`` or part of a name) default to the environment,
+    then to the best device.  ``disable`` names optimizer passes to leave out.  ``memory_limit`` in bytes is honoured or
+    refused with numbers.  Raises :class:`~a1400.errors.ModelFileError`, :class:`~a1400.errors.UnsupportedOpError`,
+    :class:`~a1400.errors.GraphError` or :class:`~a1400.errors.BackendNotFoundError`.
+    """
+    from a1400.backends.registry import choose
+    from a1400.frontends.onnx import load_onnx
+
+    source = load_onnx(path)
+    return Model(source, choose(backend, device), disable, memory_limit)

@@ -1,0 +1,86 @@
+"""A plan: everything decided for one set of input shapes - launches, arena offsets, weights."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+
+from a1400.backends.base import Device, Program
+from a1400.engine import lower  # noqa: F401 - registers the handlers
+from a1400.engine.lowering import Launch, Lowering, WeightStore
+from a1400.errors import DeviceMemoryError
+from a1400.graph.graph import Graph
+from a1400.kernels.source import program_text
+from a1400.memory.planner import plan_arena
+from a1400.memory.storage import ArenaPlan, Storage
+from a1400.optimizer import Report
+
+
+@dataclass
+class Plan:
+    """Launches in order with their arena; immutable once made, shared by all execution contexts."""
+
+    graph: Graph
+    report: Report
+    launches: list[Launch]
+    storages: list[Storage]
+    arena: ArenaPlan
+    programs: dict[tuple, Program] = field(default_factory=dict)
+
+    @property
+    def weight_bytes(self) -> int:
+        """Bytes of the weights this plan uses."""
+        return sum(s.nbytes for s in {id(s): s for s in self.used("weight")}.values())
+
+    def used(self, kind: str) -> list[Storage]:
+        """Storages of one kind that some launch reads or writes, or that are outputs."""
+        return [s for s in self.storages if s.kind == kind and (s.first >= 0 or kind in ("input", "output"))]
+
+
+def make_plan(graph: Graph, report: Report, device: Device, weights: WeightStore, memory_limit: int | None) -> Plan:
+    """Lower ``graph`` for ``device``, place its data and compile its programs.
+
+    Raises :class:`DeviceMemoryError` with the numbers when the plan needs more than ``memory_limit`` bytes.
+    """
+    lowering = Lowering(graph, device.info, weights)
+    lowering.run()
+    used = _used_storages(lowering)
+    arena = plan_arena(used, max(device.info.alignment, 64))
+    plan = Plan(graph, report, lowering.launches, used, arena)
+    if memory_limit is not None:
+        need = arena.total + plan.weight_bytes
+        if need > memory_limit:
+            raise DeviceMemoryError(
+                f"this model needs {need:,} bytes ({plan.weight_bytes:,} of weights, {arena.total:,} of activations), "
+                f"more than the limit of {memory_limit:,} bytes; use smaller inputs or a larger limit"
+            )
+    plan.programs = compile_programs(plan.launches, device)
+    return plan
+
+
+def _used_storages(lowering: Lowering) -> list[Storage]:
+    seen: dict[int, Storage] = {}
+    for storage in lowering.storages:
+        if storage.kind != "arena" or storage.first >= 0:
+            seen[id(storage)] = storage
+    for launch in lowering.launches:
+        for argument in launch.call.arguments():
+            if hasattr(argument, "storage"):
+                seen[id(argument.storage)] = argument.storage
+    return list(seen.values())
+
+
+def compile_programs(launches: list[Launch], device: Device) -> dict[tuple, Program]:
+    """Build each distinct program once, several at a time."""
+    wanted = {}
+    for launch in launches:
+        wanted.setdefault(launch.call.program_key, launch.call)
+    language = device.info.backend
+
+    def build(call) -> Program:  # noqa: ANN001
+        name = f"{call.spec.name}/{call.variant.name}"
+        return device.compile(name, program_text(call, language), call.spec.name)
+
+    with ThreadPoolExecutor(max_workers=4) as pool:
+        programs = list(pool.map(build, wanted.values()))
+    return dict(zip(wanted, programs, strict=True))

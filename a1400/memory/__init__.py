@@ -1,0 +1,1 @@
+"""Where a plan's data lives: views on storages, and the arena planner."""
