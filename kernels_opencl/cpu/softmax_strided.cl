@@ -1,0 +1,33 @@
+/* Softmax over r of x[o, r, i], i contiguous: vectors along i.  A unit is 64 columns of one o; the last vector of
+ * a ragged unit is moved back to end at I, and its lanes that were stored before are not stored again. */
+KERNEL_ENTRY {
+    const int columns = (I + 63) / 64, units = O * columns;
+    const int share = (units + group_count(0) - 1) / group_count(0);
+    const int from = group_id(0) * share, to = min(units, from + share);
+    for (int unit = from; unit < to; unit++) {
+        const int o = unit / columns, i0 = unit % columns * 64;
+        for (int done = i0; done < min(I, i0 + 64); done += 16) {
+            const int i = min(done, I - 16);
+            GPTR(const T) p = x + x_off + o * x_o + i;
+            GPTR(OUT) q = y + o * R * I + i;
+            T_rv top = (T_rv)(-A_INF), sum = (T_rv)(0);
+            for (int r = 0; r < R; r++) {
+                const T_rv v = PROLOGUE_V(T_load_v(p, r * x_r), o, r, i);
+                top = v > top ? v : top;
+            }
+            for (int r = 0; r < R; r++) sum += a_exp(PROLOGUE_V(T_load_v(p, r * x_r), o, r, i) - top);
+            const T_rv scale = SOFTMAX_SCALE(sum);
+            for (int r = 0; r < R; r++) {
+                const T_rv v = PROLOGUE_V(T_load_v(p, r * x_r), o, r, i) - top;
+                const T_rv result = SOFTMAX_RESULT(v, a_exp(v), scale);
+                if (i == done) {
+                    OUT_store_v(q, r * I, EPILOGUE_V(result, o, r, i));
+                } else {
+                    T_r lanes[16];
+                    vstore16(result, 0, lanes);
+                    for (int l = done - i; l < 16; l++) OUT_store(q, r * I + l, EPILOGUE(lanes[l], o, r, i + l));
+                }
+            }
+        }
+    }
+}
