@@ -1,25 +1,21 @@
 /* Arithmetic and limits of both languages: the one text that prelude.clh and prelude.cuh include.
  * A prelude defines FN, A_OVER (an overloadable FN), A_HAS_DOUBLE, A_INF and the uchar..ulong names first. */
 
+#include "common/math.h"
+
 /* ---- arithmetic whose C spelling differs by type, defined for scalars and for vectors of 8 and 16 ---------- */
-#define A_FLOAT_OPS(T, C)                                                                                     \
+/* a_fmod(T, T) must be there already */
+#define A_FLOAT_OPS(T)                                                                                        \
     A_OVER T a_div(T a, T b) { return a / b; }                                                                \
     A_OVER T a_abs(T a) { return fabs(a); }                                                                   \
     A_OVER T a_sign(T a) { return (a > (T)(0)) ? (T)(1) : ((a < (T)(0)) ? (T)(-1) : a); }                     \
     A_OVER T a_max(T a, T b) { return (a > b) ? a : ((b >= a) ? b : (a + b)); }                               \
     A_OVER T a_min(T a, T b) { return (a < b) ? a : ((b <= a) ? b : (a + b)); }                               \
-    A_OVER T a_fmod(T a, T b) { return fmod(a, b); }                                                          \
     A_OVER T a_mod(T a, T b) {                                                                                \
-        T r = fmod(a, b);                                                                                     \
+        T r = a_fmod(a, b);                                                                                   \
         return ((r != (T)(0)) && ((r < (T)(0)) != (b < (T)(0)))) ? (r + b) : r;                               \
     }                                                                                                         \
-    A_OVER T a_pow(T a, T b) { return pow(a, b); }                                                            \
-    A_OVER T a_exp(T a) { return exp(a); }                                                                    \
-    A_OVER T a_log(T a) { return log(a); }                                                                    \
-    A_OVER T a_tanh(T a) { return tanh(a); }                                                                  \
-    A_OVER T a_erf(T a) { return erf(a); }                                                                    \
-    A_OVER T a_sigmoid(T a) { return (T)(1) / ((T)(1) + a_exp(-a)); }                                         \
-    A_OVER T a_softplus(T a) { return ((a > (T)(0)) ? a : (T)(0)) + log1p(a_exp(-fabs(a))) + (a - a); }
+    A_OVER T a_pow(T a, T b) { return pow(a, b); }
 
 #define A_SIGNED_OPS(T)                                                                                       \
     A_OVER T a_div(T a, T b) {                                                                                \
@@ -62,12 +58,15 @@
         return r;                                                                                             \
     }
 
-A_FLOAT_OPS(float, int)
+A_OVER float a_fmod(float a, float b) { return fmod(a, b); }
+A_FLOAT_OPS(float)
 A_SIGNED_OPS(int) A_SIGNED_OPS(long) A_UNSIGNED_OPS(uint) A_UNSIGNED_OPS(ulong)
 A_INTEGER_OPS(int) A_INTEGER_OPS(long) A_INTEGER_OPS(uint) A_INTEGER_OPS(ulong)
 A_SIGNED_POW(int) A_SIGNED_POW(long) A_UNSIGNED_POW(uint) A_UNSIGNED_POW(ulong)
 #ifdef A_HAS_DOUBLE
-A_FLOAT_OPS(double, long)
+A_OVER double a_fmod(double a, double b) { return fmod(a, b); }
+A_FLOAT_OPS(double)
+A_DOUBLE_MATH(double)
 #endif
 
 #define a_isinf(x) (fabs(x) == A_INF)

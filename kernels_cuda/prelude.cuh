@@ -114,4 +114,7 @@ FN ushort a_float_to_bf16(float x) {
 FN float a_round_f16(float x) { return a_half_to_float(a_float_to_half(x)); }
 FN float a_round_bf16(float x) { return a_bits_to_float((uint)a_float_to_bf16(x) << 16); }
 
+#define A_FMA(a, b, c) fma(a, b, c)
+
 #include "common/arithmetic.h"
+A_FLOAT_MATH(float, int, __int_as_float, __float_as_int, (float))

@@ -205,9 +205,10 @@ def _operations(dtype: np.dtype) -> Iterator[Case]:
         basic += [apply("pow", x, count), apply("pow", x, y)]
         # division by zero, the most negative value and wrap-around do not trap and do what the reference does
         info = np.iinfo(dtype)
-        left = np.concatenate([_values((n - 8,), dtype, -100, 100), [info.min, info.max, 7, 0, info.min, 1, info.max, 5]])
-        right = np.concatenate([_values((n - 8,), dtype, -5, 6, 1), [2, 3, 0, 0, info.max, info.min, info.max, 1]])
-        yield _selected(f"operations {short}", basic, [left.astype(dtype), right.astype(dtype), flags])
+        left, right = _values((n,), dtype, -100, 100), _values((n,), dtype, -5, 6, 1)
+        left[:8] = np.array([info.min, info.max, 7, 0, info.min, 1, info.max, 5], dtype)
+        right[:8] = np.array([-1 if info.min else 2, 3, 0, 0, info.max, info.min, info.max, 1], dtype)
+        yield _selected(f"operations {short}", basic, [left, right, flags])
         return
     basic += [apply(op, x) for op in ROUNDING] + [cast(apply("isnan", x), dtype), cast(apply("isinf", x), dtype)]
     # quarters, so that rounding has ties and every half type holds them exactly

@@ -60,13 +60,23 @@ def _sigmoid(x: np.ndarray) -> np.ndarray:
 
 
 def _int_div(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """C division: integers truncate toward zero; division by zero gives 0 in the reference (undefined in C)."""
+    """C division: integers truncate toward zero; division by zero gives 0 (undefined in C)."""
     if np.issubdtype(np.asarray(a).dtype, np.floating):
         return a / b
     safe = np.where(b == 0, 1, b)
     quotient = np.floor_divide(a, safe)
     remainder = a - quotient * safe
     return np.where(b == 0, 0, quotient + ((remainder != 0) & ((a < 0) != (safe < 0))))
+
+
+def _pow(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Power; integers wrap, and a negative exponent gives what rounding toward zero leaves (0, 1 or -1)."""
+    if not np.issubdtype(np.asarray(a).dtype, np.integer):
+        return np.power(a, b)
+    if np.issubdtype(np.asarray(b).dtype, np.unsignedinteger):
+        return np.power(a, b)
+    inverse = np.where(a == 1, 1, np.where(a == -1, 1 - 2 * (b & 1), 0))
+    return np.where(b < 0, inverse, np.power(a, np.maximum(b, 0)))
 
 
 # arithmetic
@@ -82,7 +92,7 @@ _op("max", 2, "a_max({0}, {1})", np.maximum)  # NaN in either operand gives NaN,
 _op("min", 2, "a_min({0}, {1})", np.minimum)
 _op("mod", 2, "a_mod({0}, {1})", np.mod)  # sign of the divisor (Python's %)
 _op("fmod", 2, "a_fmod({0}, {1})", np.fmod)  # sign of the dividend (C's %)
-_op("pow", 2, "a_pow({0}, {1})", np.power, flops=10)
+_op("pow", 2, "a_pow({0}, {1})", _pow, flops=10)
 # rounding
 _op("floor", 1, "floor({0})", np.floor)
 _op("ceil", 1, "ceil({0})", np.ceil)
