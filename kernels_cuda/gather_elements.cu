@@ -1,0 +1,1 @@
+#include "common/gather_elements.h"
