@@ -14,6 +14,7 @@ __attribute__((reqd_work_group_size(1, 1, 1))) KERNEL_ENTRY {
     const int panels = (N + 31) / 32, panels_each = (panels + group_count(1) - 1) / group_count(1);
     const int m_end = min(M, (group_id(0) + 1) * blocks_each * MR);
     const int p_begin = group_id(1) * panels_each, p_end = min(panels, p_begin + panels_each);
+    const int columns = N, n_base = 0;
     const int steps = max(1, (K + KC - 1) / KC), step = (K + steps - 1) / steps;
 
     for (int m0 = group_id(0) * blocks_each * MR; m0 < m_end; m0 += MR) {
@@ -37,21 +38,11 @@ __attribute__((reqd_work_group_size(1, 1, 1))) KERNEL_ENTRY {
                     gemm_panel(rows, N - p * 32, block, b + (b_base + (p * K + k0) * 32), depth, s, k0 == 0);
                     if (more) continue;
                     const int n = p * 32;
-                    for (int r = 0; r < rows; r++) {
-                        for (int h = 0; h < 2; h++) {
-                            const int left = N - n - 16 * h;
-                            const int at = c_base + (m0 + r) * c_m + n + 16 * h;
-                            const float16 v = s[2 * r + h];
-                            if (left >= 16) {
-                                TC_store_v(c, at, EPILOGUE_V(v, batch, m0 + r, n + 16 * h));
-                            } else if (left > 0) {
-                                float lane[16];
-                                vstore16(v, 0, lane);
-                                for (int j = 0; j < left; j++)
-                                    TC_store(c, at + j, EPILOGUE(lane[j], batch, m0 + r, n + 16 * h + j));
-                            }
-                        }
-                    }
+#define FINISH_OUT c
+#define ROW_AT(r) (c_base + (m0 + (r)) * c_m)
+#define ROW_B(r) batch
+#define ROW_M(r) (m0 + (r))
+#include "gemm_finish.clh"
                 }
             }
         }

@@ -1,0 +1,95 @@
+"""Convolution on channels-last images, 1-D to 3-D (as 3-D), any groups, strides, dilations and pads.
+
+========  ================================================================================================
+``conv``  in x: TA [N, D, H, W, C], in w: TB packed by ``conv_pack.pack_conv``, out y: TC [N, OD, OH, OW, OC];
+          scalars of ``conv_shape.PARAMS`` (``conv_shape.conv_scalars`` makes them from shapes); types TA TB TC ACC
+========  ================================================================================================
+
+Slot ``EPILOGUE(v; b, m, n)`` on sums of type ACC: image, output pixel within the image, output channel.  Pixels
+may be further apart than their channels (``x_ld``, ``y_ld``), so that inputs and outputs can be channel ranges of
+wider images.  1 x 1 convolutions of stride 1 are matrix products: use ``gemm_packed``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from a1400 import dtypes
+from a1400.backends.base import DeviceInfo, Grid
+from a1400.kernels import conv_cases, conv_shape
+from a1400.kernels.conv_pack import unpack_conv
+from a1400.kernels.gemm import CPU_TUNABLES, MOST_BATCH_GROUPS, TILE_TUNABLES, floats_only, fp64_if_used, tile_fits
+from a1400.kernels.gemm_split import split, tunables_for
+from a1400.kernels.spec import Case, KernelSpec, Scalars, Slot, Tunable, Tunables, Variant, params, register
+
+TYPES = tuple(dtypes.from_short(n) for n in ("f32", "f16", "bf16", "f64", "i32", "i8", "u8"))
+ACC = tuple(dtypes.from_short(n) for n in ("f32", "f64", "i32"))
+TYPE_VARIABLES = {"TA": TYPES, "TB": TYPES, "TC": TYPES, "ACC": ACC}
+SLOTS = (Slot("EPILOGUE", ("b", "m", "n"), "ACC", "each sum before it is stored"),)
+
+
+def choose_tunables(info: DeviceInfo, scalars: Scalars) -> Mapping[str, int]:
+    """Tunables for ``conv`` on ``info`` (empty: the defaults)."""
+    if info.kind != "cpu" or info.backend != "opencl":
+        return {}
+    return tunables_for(conv_shape.output_rows(scalars))
+
+
+def _reference(arrays: Mapping[str, np.ndarray], s: Scalars, case: Case) -> dict[str, np.ndarray]:
+    i = conv_shape.ints(s)
+    groups, og, cg = i["groups"], i["OC"] // i["groups"], i["C"] // i["groups"]
+    packed = arrays["w"].reshape(groups, -(-og // 32), conv_shape.taps(s), cg, 32)
+    y = conv_shape.accumulate(conv_shape.input_view(arrays["x"], i), unpack_conv(packed, og), i)
+    return conv_shape.store_output(y, i, case)
+
+
+def _cpu_geometry(s: Scalars, t: Tunables) -> tuple[Grid, Grid]:
+    groups = int(s["groups"])
+    depth = conv_shape.taps(s) * int(s["C"]) // groups
+    down, across = split(conv_shape.output_rows(s), depth, int(s["OC"]) // groups, groups, t["MR"], t["NPC"])
+    return (down, across, groups), (1, 1, 1)
+
+
+def _tile_geometry(s: Scalars, t: Tunables) -> tuple[Grid, Grid]:
+    groups = int(s["groups"])
+    tiles = (-(-conv_shape.output_rows(s) // t["BM"]), -(-(int(s["OC"]) // groups) // t["BN"]), groups)
+    return tiles, ((t["BM"] // t["RM"]) * (t["BN"] // t["RN"]), 1, 1)
+
+
+def simple_geometry(s: Scalars, t: Tunables) -> tuple[Grid, Grid]:
+    """One thread per output channel and ``ROWS`` output pixels."""
+    rows = -(-conv_shape.output_rows(s) // t["ROWS"])
+    return (rows, min(-(-int(s["OC"]) // 32), MOST_BATCH_GROUPS), 1), (1, 32, 1)
+
+
+SIMPLE_TUNABLES = (Tunable("ROWS", 2, (1, 2, 4), "output pixels of a thread"),)
+
+conv = register(
+    KernelSpec(
+        name="conv",
+        doc="Convolution of channels-last images.",
+        params=params(conv_shape.PARAMS),
+        types=TYPE_VARIABLES,
+        slots=SLOTS,
+        variants=(
+            Variant(
+                "cpu", "cpu", _cpu_geometry, CPU_TUNABLES, backends=("opencl",), source="cpu/conv", vector_width=16,
+                requires=floats_only, test_tunables=({"MR": 14}, {"MR": 8, "KC": 256, "NPC": 4}),
+            ),
+            Variant(
+                "gpu", "gpu", _tile_geometry, TILE_TUNABLES, requires=fp64_if_used, constraint=tile_fits,
+                test_tunables=({"BM": 32, "BN": 64, "BK": 8, "RM": 2},),
+            ),
+            Variant(
+                "simple", "any", simple_geometry, SIMPLE_TUNABLES, source="conv_simple", requires=fp64_if_used,
+                test_tunables=({"ROWS": 1},),
+            ),
+        ),
+        reference=_reference,
+        cases=conv_cases.conv_cases,
+        flops=conv_shape.flops,
+        bytes=conv_shape.nbytes,
+    )
+)  # fmt: skip

@@ -1,0 +1,85 @@
+/* Convolution as a matrix product whose rows are output pixels (of all images) and whose depth runs over taps and
+ * channels.  A work-item gathers MR rows of depth KC at a time into a private block - never more of the image-to-column
+ * matrix than that exists - and multiplies it with its panels of weights; see gemm_micro.clh.
+ *
+ * Where all channels of neighbouring pixels follow each other (one group, dense pixels, no dilation along W), the
+ * taps of one kernel row are one contiguous run: that is what makes pictures of 1 to 4 channels fast. */
+#include "gemm_micro.clh"
+#include "conv_block.clh"
+
+__attribute__((reqd_work_group_size(1, 1, 1))) KERNEL_ENTRY {
+    float block[MR * GEMM_LD];
+    float16 sums[NPC * MR * 2];
+    int image[MR], id0[MR], ih0[MR], iw0[MR]; /* of each row: image, input coordinates of tap 0 */
+    const int cg = C / groups, columns = OC / groups, g = group_id(2), n_base = g * columns;
+    const int pixels = OD * OH * OW, all = N * pixels, depth_all = KD * KH * KW * cg;
+    const int limit = x_off + (N * D * H * W - 1) * x_ld + C;
+    const int merged = groups == 1 && dw == 1 && x_ld == C;
+    const int run = merged ? KW * C : cg, runs_w = merged ? 1 : KW; /* length of a run, runs per kernel row */
+
+    const int blocks = (all + MR - 1) / MR, blocks_each = (blocks + group_count(0) - 1) / group_count(0);
+    const int panels = (columns + 31) / 32, panels_each = (panels + group_count(1) - 1) / group_count(1);
+    const int m_end = min(all, (group_id(0) + 1) * blocks_each * MR);
+    const int p_begin = group_id(1) * panels_each, p_end = min(panels, p_begin + panels_each);
+    const int steps = (depth_all + KC - 1) / KC, step = (depth_all + steps - 1) / steps;
+
+    for (int m0 = group_id(0) * blocks_each * MR; m0 < m_end; m0 += MR) {
+        const int rows = min(MR, m_end - m0);
+        for (int r = 0; r < rows; r++) {
+            const int m = m0 + r, q = m / OW, qh = q / OH, b = qh / OD;
+            image[r] = b;
+            iw0[r] = (m - q * OW) * sw - pw;
+            ih0[r] = (q - qh * OH) * sh - ph;
+            id0[r] = (qh - b * OD) * sd - pd;
+        }
+        for (int p0 = p_begin; p0 < p_end; p0 += NPC) {
+            for (int k0 = 0, more = 1; more; k0 += step) {
+                const int k1 = min(depth_all, k0 + step);
+                more = k1 < depth_all;
+                if (steps > 1 || p0 == p_begin) {
+                    const int run0 = k0 / run, w0 = run0 % runs_w, line0 = run0 / runs_w;
+                    for (int r = 0; r < rows; r++) {
+                        int kw = w0, kh = line0 % KH, kd = line0 / KH;
+                        float *to = block + r * GEMM_LD - k0;
+                        for (int start = run0 * run; start < k1; start += run) {
+                            const int begin = max(start, k0), end = min(start + run, k1);
+                            const int id = id0[r] + kd * dd, ih = ih0[r] + kh * dh, iw = iw0[r] + kw * dw;
+                            if ((uint)id >= (uint)D || (uint)ih >= (uint)H) {
+                                block_zero(to + begin, end - begin);
+                            } else {
+                                const int line = ((image[r] * D + id) * H + ih) * W;
+                                const int source = x_off + (line + iw) * x_ld + g * cg;
+                                if (merged) {
+                                    block_run(to + begin, x, source, begin - start, end - start, -iw * C, (W - iw) * C, limit);
+                                } else if ((uint)iw < (uint)W) {
+                                    block_copy(to + begin, x, source + (begin - start), end - begin, limit);
+                                } else {
+                                    block_zero(to + begin, end - begin);
+                                }
+                            }
+                            if (++kw == runs_w) {
+                                kw = 0;
+                                if (++kh == KH) {
+                                    kh = 0;
+                                    kd++;
+                                }
+                            }
+                        }
+                    }
+                }
+                for (int p = p0; p < min(p0 + NPC, p_end); p++) {
+                    const int n = p * 32;
+                    float16 *s = sums + (p - p0) * MR * 2;
+                    GPTR(const TB) panel = w + ((g * panels + p) * depth_all + k0) * 32;
+                    gemm_panel(rows, columns - n, block, panel, k1 - k0, s, k0 == 0);
+                    if (more) continue;
+#define FINISH_OUT y
+#define ROW_AT(r) (y_off + (m0 + (r)) * y_ld)
+#define ROW_B(r) (image[r])
+#define ROW_M(r) (m0 + (r) - image[r] * pixels)
+#include "gemm_finish.clh"
+                }
+            }
+        }
+    }
+}
