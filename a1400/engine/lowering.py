@@ -135,6 +135,10 @@ class Lowering:
         storage = self.weights.get(array, ("plain",), lambda a: a)
         return View(storage, array.dtype, array.shape, dense_strides(array.shape))
 
+    def zero(self, dtype: np.dtype) -> np.ndarray:
+        """A constant scalar zero."""
+        return np.zeros((), dtype)
+
     def packed(self, value: Value, key: tuple[Any, ...], make: Callable[[np.ndarray], np.ndarray]) -> View:
         """A constant in the layout that a kernel wants, packed once per model."""
         assert value.data is not None

@@ -1,8 +1,8 @@
 """Resampling of channels-last images.
 
 ``resize(x[N, *spatial, C])``: ``tables`` holds for each spatial axis None (unchanged) or (indices i32 [out, taps],
-weights f32 [out, taps]) as :func:`a1400.kernels.resize.axis_table` makes them; every ONNX mode is a choice of tables.
-Output positions whose weights are all zero get ``extrapolation`` (tf_crop_and_resize).
+weights f32 [out, taps]) as :func:`a1400.kernels.resize_tables.axis_tables` makes them; every ONNX mode is a choice of
+tables.  Output positions whose first index is -1 get ``extrapolation`` (tf_crop_and_resize).
 ``grid_sample(x[N, *spatial, C], grid[N, *out, k])`` with mode linear|nearest|cubic, padding zeros|border|reflection,
 align_corners.
 """
@@ -34,10 +34,10 @@ def _resize_reference(attrs: dict[str, Any], x: np.ndarray) -> np.ndarray:
         shape = [1] * x.ndim
         shape[1 + d] = -1
         w = sum(  # type: ignore[assignment]
-            np.take(w, index[:, t], axis=1 + d) * weight[:, t].astype(np.float64).reshape(shape)
+            np.take(w, np.maximum(index[:, t], 0), axis=1 + d) * weight[:, t].astype(np.float64).reshape(shape)
             for t in range(index.shape[1])
         )
-        outside = outside | (weight == 0).all(axis=1).reshape(shape)
+        outside = outside | (index[:, 0] < 0).reshape(shape)
     result = np.where(outside, attrs.get("extrapolation", 0.0), w)
     if x.dtype.kind in "iu":
         limits = np.iinfo(x.dtype)

@@ -1,0 +1,130 @@
+"""Attention: heads are read and written through strides, so head splits and merges around it cost nothing."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from a1400.engine.lower.linear import Product, emit_product
+from a1400.engine.lowering import Lowering, lowers, split_inputs
+from a1400.graph.graph import Node, Value
+from a1400.kernels import expr as expressions
+from a1400.kernels.spec import SlotArgument, SlotCode
+from a1400.memory.storage import View, dense_strides
+
+#: larger heads have no attention kernel; they are composed of products and a softmax
+LARGEST_HEAD = 256
+
+
+@lowers("attention")
+def _attention(lw: Lowering, node: Node) -> None:
+    own, _, _ = split_inputs(node)
+    q, k, v = (_unit_rows(lw, value) for value in own[:3])
+    mask = own[3] if len(own) > 3 else None
+    b, h, s, d = q.shape
+    hk, t, dv = k.shape[1], k.shape[2], v.shape[3]
+    target = _result(lw, node)
+    if target.size == 0:
+        return
+    if max(d, dv) > LARGEST_HEAD:
+        _composed(lw, node, q, k, v, mask, target)
+        return
+    scalars = {
+        "B": b, "H": h, "HK": hk, "S": s, "T_len": t, "D": d, "DV": dv, "causal": int(bool(node.attrs["causal"])),
+        "causal_offset": int(node.attrs["causal_offset"]), "scale": float(node.attrs["scale"]),
+    }  # fmt: skip
+    for name, view, row in (("q", q, "s"), ("k", k, "t"), ("v", v, "t"), ("o", target, "s")):
+        scalars |= {
+            f"{name}_off": view.offset, f"{name}_b": view.strides[0], f"{name}_h": view.strides[1],
+            f"{name}_{row}": view.strides[2],
+        }  # fmt: skip
+    slots = {}
+    if (score := _score(lw, mask, q.dtype, (b, h, s, t))) is not None:
+        slots["SCORE"] = score
+    lw.launch(
+        "attention", {"T": q.dtype}, {"q": q.ref(), "k": k.ref(), "v": v.ref(), "o": target.ref()}, scalars, slots=slots
+    )
+
+
+def _unit_rows(lw: Lowering, value: Value | None) -> View:
+    """The value with contiguous last dimension; any other stride stays."""
+    assert value is not None
+    view = lw.view(value)
+    return view if view.strides[-1] == 1 or view.shape[-1] == 1 else lw.dense_view(view)
+
+
+def _result(lw: Lowering, node: Node) -> View:
+    """Output memory in [B, S, H, DV] order when all its users merge the heads, so that the merge is a view."""
+    value = node.output
+    users = [n for n in lw.graph.nodes if value in n.inputs]
+    merged = users and all(n.op == "transpose" and n.attrs["perm"] == (0, 2, 1, 3) for n in users)
+    if not merged or value in lw.graph.outputs.values():
+        return lw.result(value)
+    b, h, s, d = value.shape
+    memory = lw.result(value)
+    view = View(memory.storage, memory.dtype, (b, s, h, d), dense_strides((b, s, h, d)), memory.offset)
+    lw.views[id(value)] = view.transpose((0, 2, 1, 3))
+    return lw.views[id(value)]
+
+
+def _score(
+    lw: Lowering, mask: Value | None, dtype: np.dtype, shape: tuple[int, ...]
+) -> tuple[SlotCode, list[SlotArgument]] | None:
+    """The mask as an expression on the scores; the slot's coordinates are (b, h, key, query)."""
+    if mask is None:
+        return None
+    value = expressions.arg(0, np.dtype(np.float32))
+    operand = expressions.arg(1, mask.dtype)
+    if mask.dtype == np.bool_:
+        body = expressions.apply("where", operand, value, expressions.const(-np.inf, np.dtype(np.float32)))
+    else:
+        body = expressions.apply("add", value, expressions.cast(operand, np.dtype(np.float32)))
+    return lw.slot(body, [mask], shape, [[0], [1], [3], [2]])
+
+
+def _composed(lw: Lowering, node: Node, q: View, k: View, v: View, mask: Value | None, target: View) -> None:
+    """scores = q k^T, softmax, product with v: for heads beyond :data:`LARGEST_HEAD`."""
+    from a1400.engine.lower.reduction import emit_softmax
+
+    b, h, s, _ = q.shape
+    group, t = h // k.shape[1], k.shape[2]
+
+    def heads(view: View) -> View:
+        shape, st = view.shape, view.strides
+        wide = View(view.storage, view.dtype, (b, shape[1], group, *shape[2:]), (st[0], st[1], 0, *st[2:]), view.offset)
+        flat = wide.reshape((b, h, *shape[2:]))
+        if flat is None:
+            copy = lw.temporary(wide.shape, wide.dtype)
+            lw.copy(wide, copy)
+            flat = copy.reshape((b, h, *shape[2:]))
+        assert flat is not None
+        return flat
+
+    single = np.dtype(np.float32)
+    scores = lw.temporary((b, h, s, t), single)
+    scale = expressions.const(float(node.attrs["scale"]), single)
+    body = expressions.apply("mul", expressions.arg(0, single), scale)
+    operands: list[Value | View] = []
+    if mask is not None:
+        operand = expressions.arg(1, mask.dtype)
+        hidden = expressions.const(-np.inf, single)
+        body = (
+            expressions.apply("where", operand, body, hidden) if mask.dtype == np.bool_
+            else expressions.apply("add", body, expressions.cast(operand, single))
+        )  # fmt: skip
+        operands.append(mask)
+    if node.attrs["causal"]:
+        offset = int(node.attrs["causal_offset"])
+        seen = lw.constant(np.arange(t)[None, :] <= np.arange(s)[:, None] + offset)
+        operand = expressions.arg(len(operands) + 1, np.dtype(np.bool_))
+        body = expressions.apply("where", operand, body, expressions.const(-np.inf, single))
+        operands.append(seen)
+    epilogue = lw.slot(body, operands, (b, h, s, t), [[0, 1], [2], [3]])
+    emit_product(lw, Product(q, heads(k).transpose((0, 1, 3, 2)), scores, None, {"EPILOGUE": epilogue}))
+    weights = lw.temporary((b, h, s, t), q.dtype)
+    emit_softmax(lw, "softmax", scores, weights)
+    out = target
+    if target.strides[-1] != 1:
+        out = lw.temporary(target.shape, target.dtype)
+    emit_product(lw, Product(weights, heads(v), out, None, {}))
+    if out is not target:
+        lw.copy(out, target)

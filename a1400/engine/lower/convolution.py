@@ -1,0 +1,231 @@
+"""Convolutions and pooling of channels-last images; a 1x1 convolution of stride 1 is a matrix product."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from math import prod
+from typing import Any
+
+import numpy as np
+
+from a1400.engine.lower.linear import Product, emit_product, uses_packed
+from a1400.engine.lower.sampling import three
+from a1400.engine.lower.slots import with_epilogue
+from a1400.engine.lowering import Lowering, lowers, split_inputs
+from a1400.graph.graph import Node, Value
+from a1400.kernels import conv as conv_kernel
+from a1400.kernels import conv_pack, gemm_pack
+from a1400.kernels import pool as pool_kernel
+from a1400.kernels.conv_shape import conv_scalars
+from a1400.kernels.gemm import accumulator
+from a1400.memory.storage import View, dense_strides
+
+
+def pixel_view(lw: Lowering, value: Value) -> tuple[View, int]:
+    """A channels-last image whose pixels are evenly spaced, and that spacing; a range of a wider image's channels is read
+    in place."""
+    view = lw.view(value)
+    lead = View(view.storage, view.dtype, view.shape[:-1], view.strides[:-1], view.offset)
+    if view.strides[-1] == 1 or view.shape[-1] == 1:
+        step = next((s for n, s in zip(reversed(lead.shape), reversed(lead.strides), strict=True) if n != 1), view.shape[-1])
+        dense = tuple(s * step for s in dense_strides(lead.shape))
+        if step >= view.shape[-1] and all(n == 1 or s == d for n, s, d in zip(lead.shape, lead.strides, dense, strict=True)):
+            return view, step
+    view = lw.dense_view(view)
+    return view, view.shape[-1]
+
+
+def image_groups(rank: int) -> list[list[int]]:
+    """Axes of (image, pixel, channel) for slots over a channels-last tensor."""
+    return [[0], list(range(1, rank - 1)), [rank - 1]]
+
+
+def _image_slots(lw: Lowering, node: Node, stored: np.dtype, acc: np.dtype) -> dict[str, Any]:
+    epilogue = lw.attached(node, "epilogue", node.output.shape, image_groups(node.output.rank))
+    return with_epilogue({"EPILOGUE": epilogue} if epilogue else {}, acc, stored)
+
+
+@lowers("conv")
+def _conv(lw: Lowering, node: Node) -> None:
+    own, _, _ = split_inputs(node)
+    x, w = own
+    assert x is not None and w is not None
+    attrs = node.attrs
+    groups = int(attrs["groups"])
+    target = lw.result(node.output)
+    if target.size == 0:
+        return
+    kernel = w.shape[2:]
+    plain = all(k == 1 for k in kernel) and all(s == 1 for s in attrs["strides"]) and not any(attrs["low"] + attrs["high"])
+    if plain and groups == 1:
+        _pointwise_conv(lw, node, x, w, target)
+        return
+    view, step = pixel_view(lw, x)
+    scalars = conv_scalars(
+        x.shape, node.output.shape, kernel, attrs["strides"], attrs["low"], attrs["dilations"], groups,
+        x_off=view.offset, x_ld=step, y_off=target.offset,
+    )  # fmt: skip
+    acc = accumulator(x.dtype)
+    types = {"TA": x.dtype, "TB": w.dtype, "TC": target.dtype, "ACC": acc}
+    slots = _image_slots(lw, node, target.dtype, acc)
+    buffers = {"x": view.ref(), "y": target.ref()}
+    if w.shape[1] == 1 and groups > 1:
+        buffers["w"] = _weights(lw, w, ("pack_depthwise",), conv_pack.pack_depthwise, _run_time_depthwise).ref()
+        lw.launch("depthwise", types, buffers, scalars, slots=slots)
+        return
+    buffers["w"] = _weights(
+        lw, w, ("pack_conv", groups), lambda a: conv_pack.pack_conv(a, groups),
+        lambda lw, value: _run_time_conv(lw, value, groups),
+    ).ref()  # fmt: skip
+    lw.launch("conv", types, buffers, scalars, tunables=_conv_tunables(lw, types, scalars), slots=slots)
+
+
+def _conv_tunables(lw: Lowering, types: Mapping[str, np.dtype], scalars: Mapping[str, int | float]) -> Mapping[str, int]:
+    from a1400.kernels.spec import REGISTRY
+
+    chosen = REGISTRY["conv"].choose(lw.info, types, scalars)
+    return conv_kernel.choose_tunables(lw.info, scalars) if chosen.name == "cpu" else {}
+
+
+def _pointwise_conv(lw: Lowering, node: Node, x: Value, w: Value, target: View) -> None:
+    view, step = pixel_view(lw, x)
+    rows, c, oc = x.size // x.shape[-1], x.shape[-1], w.shape[0]
+    rank = node.output.rank
+    epilogue = lw.attached(node, "epilogue", node.output.shape, image_groups(rank))
+    flat = View(view.storage, view.dtype, (rows, c), (step, 1), view.offset)
+    out = View(target.storage, target.dtype, (rows, oc), (oc, 1), target.offset)
+    if epilogue is not None:
+        # the product's rows are (image, pixel): strides must walk both at once
+        epilogue = lw.attached(node, "epilogue", node.output.shape, [[], list(range(rank - 1)), [rank - 1]])
+    slots = {"EPILOGUE": epilogue} if epilogue else {}
+    if w.is_constant and uses_packed(lw, x.dtype):
+        packed = lw.packed(w, ("pack_1x1",), lambda a: gemm_pack.pack_b(np.ascontiguousarray(a.reshape(a.shape[:2]).T)))
+        emit_product(lw, Product(flat, View(packed.storage, packed.dtype, (c, oc), (oc, 1)), out, None, slots), packed=packed)
+        return
+    weights = lw.dense(w)
+    matrix = View(weights.storage, weights.dtype, (c, oc), (1, c), weights.offset)
+    emit_product(lw, Product(flat, matrix, out, None, slots))
+
+
+def _weights(
+    lw: Lowering, w: Value, key: tuple[Any, ...], pack: Callable[[np.ndarray], np.ndarray],
+    run_time: Callable[[Lowering, Value], View],
+) -> View:  # fmt: skip
+    """Weights in the kernel's layout: packed on the host once when constant, by launches when computed."""
+    return lw.packed(w, key, pack) if w.is_constant else run_time(lw, w)
+
+
+def _run_time_depthwise(lw: Lowering, w: Value) -> View:
+    flat = lw.dense(w).reshape((w.shape[0], prod(w.shape[2:])))
+    assert flat is not None
+    out = lw.temporary(tuple(reversed(flat.shape)), w.dtype)
+    lw.copy(flat.transpose((1, 0)), out)
+    return out
+
+
+def _run_time_conv(lw: Lowering, w: Value, groups: int) -> View:
+    """Group, tap, channel, output order, then packed panels."""
+    oc, cg, taps = w.shape[0] // groups, w.shape[1], prod(w.shape[2:])
+    split = lw.dense(w).reshape((groups, oc, cg, taps))
+    assert split is not None
+    matrices = lw.temporary((groups, taps, cg, oc), w.dtype)
+    lw.copy(split.transpose((0, 3, 2, 1)), matrices)
+    return _packed_matrices(lw, matrices, groups, taps * cg, oc)
+
+
+def _packed_matrices(lw: Lowering, matrices: View, groups: int, k: int, n: int) -> View:
+    size = gemm_pack.packed_size(k, n)
+    packed = lw.temporary((groups, size), matrices.dtype)
+    lw.launch(
+        "gemm_pack", {"T": matrices.dtype}, {"b": matrices.ref(), "packed": packed.ref()},
+        {"K": k, "N": n, "nb0": 1, "nb1": groups, "b_off": matrices.offset, "b_b0": 0, "b_b1": k * n, "b_k": n, "b_n": 1,
+         "p_off": 0, "p_b0": 0, "p_b1": size},
+    )  # fmt: skip
+    return packed
+
+
+@lowers("conv_transpose")
+def _conv_transpose(lw: Lowering, node: Node) -> None:
+    own, _, _ = split_inputs(node)
+    x, w = own
+    assert x is not None and w is not None
+    attrs = node.attrs
+    groups = int(attrs["groups"])
+    target = lw.result(node.output)
+    if target.size == 0:
+        return
+    view, step = pixel_view(lw, x)
+    scalars = conv_scalars(
+        x.shape, node.output.shape, w.shape[2:], attrs["strides"], attrs["low"], attrs["dilations"], groups,
+        x_off=view.offset, x_ld=step, y_off=target.offset,
+    )  # fmt: skip
+    acc = accumulator(x.dtype)
+    types = {"TA": x.dtype, "TB": w.dtype, "TC": target.dtype, "ACC": acc}
+    strides, dilations = tuple(attrs["strides"]), tuple(attrs["dilations"])
+    packed = _weights(
+        lw, w, ("pack_conv_transpose", groups, strides, dilations),
+        lambda a: conv_pack.pack_conv_transpose(a, groups, strides, dilations),
+        lambda lw, value: _run_time_transpose(lw, value, groups, strides, dilations),
+    )  # fmt: skip
+    slots = _image_slots(lw, node, target.dtype, acc)
+    buffers = {"x": view.ref(), "w": packed.ref(), "y": target.ref()}
+    lw.launch("conv_transpose", types, buffers, scalars, slots=slots)
+
+
+def _run_time_transpose(
+    lw: Lowering, w: Value, groups: int, strides: Sequence[int], dilations: Sequence[int]
+) -> View:
+    cg, og, taps = w.shape[0] // groups, w.shape[1], prod(w.shape[2:])
+    split = lw.dense(w).reshape((groups, cg, og, taps))
+    assert split is not None
+    matrices = lw.temporary((groups, taps, cg, og), w.dtype)
+    for place, tap in enumerate(conv_pack.transpose_tap_order(w.shape[2:], strides, dilations)):
+        source = split.slice((0, 0, 0, tap), (groups, cg, og, 1), (1, 1, 1, 1)).transpose((0, 3, 1, 2))
+        lw.copy(source, matrices.slice((0, place, 0, 0), (groups, 1, cg, og), (1, 1, 1, 1)))
+    return _packed_matrices(lw, matrices, groups, taps * cg, og)
+
+
+def _pool_scalars(node: Node, x: Value, view: View, step: int, target: View) -> dict[str, int | float]:
+    a = node.attrs
+    scalars: dict[str, int | float] = {"N": x.shape[0], "C": x.shape[-1]}
+    for names, numbers in (
+        ("D H W", three(x.shape[1:-1])), ("OD OH OW", three(a["out"])), ("KD KH KW", three(a["kernel"])),
+        ("SD SH SW", three(a["strides"])), ("LD LH LW", three(a["dilations"])), ("PD PH PW", three(a["low"], 0)),
+    ):  # fmt: skip
+        scalars.update(zip(names.split(), numbers, strict=True))
+    scalars |= {"x_off": view.offset, "x_ld": step, "y_off": target.offset, "y_ld": x.shape[-1]}
+    return scalars
+
+
+@lowers("pool")
+def _pool(lw: Lowering, node: Node) -> None:
+    own, _, _ = split_inputs(node)
+    x = own[0]
+    assert x is not None
+    view, step = pixel_view(lw, x)
+    target = lw.result(node.output)
+    scalars = _pool_scalars(node, x, view, step, target)
+    kind = node.attrs["kind"]
+    if kind == "average":
+        limits = three(tuple(n + h for n, h in zip(x.shape[1:-1], node.attrs["high"], strict=True)))
+        scalars |= {"include_pad": int(bool(node.attrs.get("count_include_pad"))), **dict(zip(("lim_d", "lim_h", "lim_w"), limits, strict=True))}
+    elif kind == "lp":
+        scalars["p"] = float(node.attrs.get("p", 2))
+    slots = _image_slots(lw, node, target.dtype, x.dtype)
+    lw.launch(
+        f"pool_{kind}", {"T": x.dtype, "OUT": target.dtype}, {"x": view.ref(), "y": target.ref()}, scalars, slots=slots
+    )
+
+
+@lowers("max_pool_indices")
+def _max_pool_indices(lw: Lowering, node: Node) -> None:
+    x = node.inputs[0]
+    assert x is not None
+    view, step = pixel_view(lw, x)
+    values, indices = (lw.result(v) for v in node.outputs)
+    scalars = _pool_scalars(node, x, view, step, values)
+    strides = pool_kernel.index_strides(x.shape[-1], three(x.shape[1:-1]), int(node.attrs.get("storage_order", 0)))
+    scalars |= strides
+    lw.launch(
+        "pool_max_index", {"T": x.dtype}, {"x": view.ref(), "y": values.ref(), "index": lw.bind(indices)}, scalars
+    )

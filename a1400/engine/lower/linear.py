@@ -1,0 +1,177 @@
+"""Matrix products.
+
+CPUs get packed kernels: constant weights are packed once per model, run-time operands by a packing launch.  GPUs and
+types without a packed kernel read their operands in place through strides.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from a1400.engine.lower.slots import with_epilogue
+from a1400.engine.lowering import Lowering, lowers, split_inputs
+from a1400.graph.graph import Node, Value
+from a1400.kernels import gemm as gemm_kernels
+from a1400.kernels import gemm_pack
+from a1400.kernels.spec import SlotArgument, SlotCode
+from a1400.memory.storage import View, collapse_group
+
+Slots = dict[str, tuple[SlotCode, Sequence[SlotArgument]]]
+
+
+@dataclass
+class Product:
+    """A batched product in the kernels' terms: views [*batch, M, K] x [*batch, K, N] -> dense [*batch, M, N]."""
+
+    a: View
+    b: View
+    c: View
+    b_constant: Value | None  # the weight value [K, N] when it is one
+    slots: Slots
+
+
+def uses_packed(lw: Lowering, dtype: np.dtype) -> bool:
+    """Whether this device multiplies ``dtype`` with the packed CPU kernel."""
+    return lw.info.kind == "cpu" and lw.info.backend == "opencl" and dtype in gemm_kernels._SMALL_FLOATS
+
+
+@lowers("matmul")
+def _matmul(lw: Lowering, node: Node) -> None:
+    own, _, _ = split_inputs(node)
+    a_value, b_value = own
+    assert a_value is not None and b_value is not None
+    a, b = lw.view(a_value), lw.view(b_value)
+    if len(a.shape) == 1:
+        a = _unsqueezed(a, 0)
+    if len(b.shape) == 1:
+        b = _unsqueezed(b, 1)
+    batch = tuple(int(d) for d in np.broadcast_shapes(a.shape[:-2], b.shape[:-2]))
+    m, k, n = a.shape[-2], a.shape[-1], b.shape[-1]
+    out_shape = (*batch, m, n)
+    out = lw.result(node.output)
+    target = out.reshape(out_shape)
+    assert target is not None
+    constant = b_value if b_value.is_constant and all(d == 1 for d in b.shape[:-2]) else None
+    shared = all(d == 1 for d in b.shape[:-2])
+    rank = len(out_shape)
+    rows = list(range(rank - 1))
+    if shared:
+        # one B for the whole batch: rows of all batches form one tall matrix
+        folded = a.expand((*batch, m, k)).reshape((int(np.prod(batch, dtype=np.int64)) * m, k))
+        if folded is None:
+            folded = lw.dense_view(a.expand((*batch, m, k))).reshape((int(np.prod(batch, dtype=np.int64)) * m, k))
+        assert folded is not None
+        a, b = folded, View(b.storage, b.dtype, b.shape[-2:], b.strides[-2:], b.offset)
+        target = out.reshape((folded.shape[0], n))
+        assert target is not None
+        groups: list[list[int]] = [[], rows, [rank - 1]]
+        a_groups: list[list[int]] = [[], rows, [rank - 1]]
+    else:
+        a, b = a.expand((*batch, m, k)), b.expand((*batch, k, n))
+        groups = [rows[:-1], [rank - 2], [rank - 1]]
+        a_groups = groups
+    slots: Slots = {}
+    if (epilogue := lw.attached(node, "epilogue", out_shape, groups)) is not None:
+        slots["EPILOGUE"] = epilogue
+    if (prologue := lw.attached(node, "prologue", (*batch, m, k), a_groups)) is not None:
+        slots["PROLOGUE"] = prologue
+    emit_product(lw, Product(a, b, target, constant, slots))
+
+
+def emit_product(lw: Lowering, p: Product, packed: View | None = None) -> None:
+    """Launch a product; operands are copied only when no kernel can read them in place.
+
+    ``packed`` is B already packed, for callers that keep it so.
+    """
+    if p.c.size == 0:
+        return
+    acc = gemm_kernels.accumulator(p.a.dtype)
+    slots = with_epilogue(p.slots, acc, p.c.dtype)
+    types = {"TA": p.a.dtype, "TB": p.b.dtype, "TC": p.c.dtype, "ACC": acc}
+    batch = p.c.shape[:-2]
+    two = _two_levels(batch, [p.a, p.b, p.c])
+    if two is None:
+        p = Product(lw.dense_view(_materialised(lw, p.a)), lw.dense_view(_materialised(lw, p.b)), p.c, p.b_constant, slots)
+        two = _two_levels(batch, [p.a, p.b, p.c])
+        assert two is not None
+    (nb0, nb1), (sa, sb, sc) = two
+    m, k, n = p.a.shape[-2], p.a.shape[-1], p.b.shape[-1]
+    scalars: dict[str, int | float] = {
+        "M": m, "N": n, "K": k, "nb0": nb0, "nb1": nb1,
+        "a_off": p.a.offset, "a_b0": sa[0], "a_b1": sa[1], "a_m": p.a.strides[-2],
+        "c_off": p.c.offset, "c_b0": sc[0], "c_b1": sc[1], "c_m": p.c.strides[-2],
+    }  # fmt: skip
+    if not uses_packed(lw, p.a.dtype):
+        scalars |= {
+            "a_k": p.a.strides[-1], "b_off": p.b.offset, "b_b0": sb[0], "b_b1": sb[1],
+            "b_k": p.b.strides[-2], "b_n": p.b.strides[-1],
+        }  # fmt: skip
+        lw.launch("gemm", types, {"a": p.a.ref(), "b": p.b.ref(), "c": p.c.ref()}, scalars, slots=slots)
+        return
+    if p.a.strides[-1] != 1 and k > 1:
+        dense = lw.dense_view(_materialised(lw, p.a))
+        emit_product(lw, Product(dense, p.b, p.c, p.b_constant, p.slots), packed)
+        return
+    b0 = b1 = 0
+    if packed is None:
+        packed, b0, b1 = _packed_b(lw, p, (nb0, nb1), sb)
+    scalars |= {"a_k": 1, "b_off": 0, "b_b0": b0, "b_b1": b1}
+    tunables = gemm_kernels.choose_tunables(lw.info, scalars)
+    lw.launch(
+        "gemm_packed", types, {"a": p.a.ref(), "b": packed.ref(), "c": p.c.ref()}, scalars, tunables=tunables, slots=slots
+    )
+
+
+def _packed_b(lw: Lowering, p: Product, counts: tuple[int, int], strides: tuple[int, int]) -> tuple[View, int, int]:
+    k, n = p.b.shape[-2:]
+    if p.b_constant is not None and p.b_constant.data is not None:
+        view = lw.packed(p.b_constant, ("pack_b",), lambda w: gemm_pack.pack_b(w.reshape(w.shape[-2:]) if w.ndim > 1 else w[:, None]))
+        return view, 0, 0
+    # axes along which B repeats are packed once
+    nb0, nb1 = (c if s else 1 for c, s in zip(counts, strides, strict=True))
+    size = gemm_pack.packed_size(k, n)
+    packed = lw.temporary((nb0, nb1, size), p.b.dtype)
+    lw.launch(
+        "gemm_pack", {"T": p.b.dtype}, {"b": p.b.ref(), "packed": packed.ref()},
+        {"K": k, "N": n, "nb0": nb0, "nb1": nb1, "b_off": p.b.offset, "b_b0": strides[0], "b_b1": strides[1],
+         "b_k": p.b.strides[-2], "b_n": p.b.strides[-1], "p_off": 0, "p_b0": nb1 * size, "p_b1": size},
+    )  # fmt: skip
+    return packed, nb1 * size if strides[0] else 0, size if strides[1] else 0
+
+
+def _two_levels(
+    batch: tuple[int, ...], views: Sequence[View]
+) -> tuple[tuple[int, int], list[tuple[int, int]]] | None:
+    """Batch axes as two counts with two strides per view, or None when some view needs more."""
+    axes = list(range(len(batch)))
+    for cut in range(len(axes), -1, -1):
+        strides = []
+        for view in views:
+            outer = collapse_group(batch, view.strides, axes[:cut])
+            inner = collapse_group(batch, view.strides, axes[cut:])
+            if outer is None or inner is None:
+                break
+            strides.append((outer, inner))
+        else:
+            counts = (int(np.prod(batch[:cut], dtype=np.int64)), int(np.prod(batch[cut:], dtype=np.int64)))
+            return counts, strides
+    return None
+
+
+def _materialised(lw: Lowering, view: View) -> View:
+    """A dense copy of an expanded view (its broadcasts written out)."""
+    if view.is_dense:
+        return view
+    target = lw.temporary(view.shape, view.dtype)
+    lw.copy(view, target)
+    return target
+
+
+def _unsqueezed(view: View, axis: int) -> View:
+    shape, strides = list(view.shape), list(view.strides)
+    shape.insert(axis, 1)
+    strides.insert(axis, 0)
+    return View(view.storage, view.dtype, tuple(shape), tuple(strides), view.offset)

@@ -1,0 +1,58 @@
+"""Concatenation and padding.  (Reshape, transpose, expand and slice are views: see ``engine/lowering.py``.)"""
+
+from __future__ import annotations
+
+from a1400.engine.lowering import Lowering, lowers
+from a1400.graph.graph import Node
+from a1400.kernels import pad as pad_kernel
+from a1400.kernels.gather import word
+from a1400.memory.storage import View
+
+
+@lowers("concat")
+def _concat(lw: Lowering, node: Node) -> None:
+    target = lw.result(node.output)
+    axis = node.attrs["axis"]
+    start = 0
+    for value in node.inputs:
+        assert value is not None
+        offset = target.offset + start * target.strides[axis]
+        part = View(target.storage, target.dtype, value.shape, target.strides, offset)
+        lw.copy(lw.view(value), part)
+        start += value.shape[axis]
+
+
+@lowers("pad")
+def _pad(lw: Lowering, node: Node) -> None:
+    value = node.inputs[0]
+    assert value is not None
+    fill = node.inputs[1] if len(node.inputs) > 1 else None
+    attrs = node.attrs
+    target = lw.result(node.output)
+    view = lw.view(value)
+    if view.size == 0 or fill is not None and not fill.is_constant:
+        _pad_by_parts(lw, node, view, target)
+        return
+    number = 0 if fill is None or fill.data is None else fill.data.reshape(-1)[0]
+    scalars = pad_kernel.scalars(
+        view.shape, attrs["low"], attrs["high"], attrs["mode"], pad_kernel.word_of(number, value.dtype), view.strides
+    )
+    scalars["x_off"] = view.offset
+    lw.launch("pad", {"T": word(value.dtype)}, {"x": view.ref(), "y": lw.bind(target)}, scalars)
+
+
+def _pad_by_parts(lw: Lowering, node: Node, view: View, target: View) -> None:
+    """Constant padding with a run-time fill value (or of an empty tensor): fill everything, then copy the inside."""
+    fill = node.inputs[1] if len(node.inputs) > 1 else None
+    source = lw.view(fill) if fill is not None else lw.constant(lw.zero(target.dtype))
+    scalar = source.reshape(())
+    assert scalar is not None
+    lw.copy(scalar.expand(target.shape), target)
+    low, high = node.attrs["low"], node.attrs["high"]
+    shape = tuple(n + min(lo, 0) + min(hi, 0) for n, lo, hi in zip(view.shape, low, high, strict=True))
+    if min(shape, default=1) > 0:
+        ones = (1,) * len(shape)
+        lw.copy(
+            view.slice(tuple(max(-lo, 0) for lo in low), shape, ones),
+            target.slice(tuple(max(lo, 0) for lo in low), shape, ones),
+        )

@@ -1,0 +1,132 @@
+"""Reductions, softmax, scans and top-k."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from math import prod
+from typing import Any
+
+import numpy as np
+
+from a1400.engine.lower.slots import Filled, with_epilogue
+from a1400.engine.lowering import Lowering, lowers, split_inputs
+from a1400.graph.graph import Node, Value
+from a1400.kernels import reduction as kernel
+from a1400.memory.storage import View, collapse_group
+
+
+def line(lw: Lowering, view: View, axis: int) -> tuple[View, dict[str, int]]:
+    """A view as x[o, r, i] around ``axis`` with one stride each; copied when its axes do not collapse."""
+    rank = len(view.shape)
+    for _ in range(2):
+        outer = collapse_group(view.shape, view.strides, list(range(axis)))
+        inner = collapse_group(view.shape, view.strides, list(range(axis + 1, rank)))
+        if outer is not None and inner is not None:
+            break
+        view = lw.dense_view(view)
+    assert outer is not None and inner is not None
+    sizes = {"O": prod(view.shape[:axis]), "R": view.shape[axis], "I": prod(view.shape[axis + 1 :])}
+    return view, {**sizes, "x_off": view.offset, "x_o": outer, "x_r": view.strides[axis], "x_i": inner}
+
+
+def _groups(rank: int, axis: int) -> list[list[int]]:
+    return [list(range(axis)), [axis], list(range(axis + 1, rank))]
+
+
+@lowers("arg_reduce")
+def _arg_reduce(lw: Lowering, node: Node) -> None:
+    x = node.inputs[0]
+    assert x is not None
+    view, scalars = line(lw, lw.view(x), node.attrs["axis"])
+    scalars["select_last"] = int(bool(node.attrs.get("select_last")))
+    lw.launch(node.attrs["kind"], {"T": x.dtype}, {"x": view.ref(), "y": lw.bind(lw.result(node.output))}, scalars)
+
+
+@lowers("cumulate")
+def _cumulate(lw: Lowering, node: Node) -> None:
+    x = node.inputs[0]
+    assert x is not None
+    view, scalars = line(lw, lw.view(x), node.attrs["axis"])
+    scalars |= {"exclusive": int(bool(node.attrs["exclusive"])), "reverse": int(bool(node.attrs["reverse"]))}
+    lw.launch(
+        f"cum{node.attrs['kind']}", {"T": x.dtype}, {"x": view.ref(), "y": lw.bind(lw.result(node.output))}, scalars
+    )
+
+
+@lowers("topk")
+def _topk(lw: Lowering, node: Node) -> None:
+    x = node.inputs[0]
+    assert x is not None
+    axis, k = node.attrs["axis"], int(node.attrs["k"])
+    moved = tuple(d for d in range(x.rank) if d != axis) + (axis,)
+    view = lw.view(x).transpose(moved)
+    row = collapse_group(view.shape, view.strides, list(range(x.rank - 1)))
+    if row is None:
+        view = _copied(lw, view)
+        row = view.shape[-1]
+    rows, n = prod(view.shape[:-1]), view.shape[-1]
+    shape = (*view.shape[:-1], k)
+    back = tuple(moved.index(d) for d in range(x.rank))
+    results = []
+    for value in node.outputs:
+        memory = lw.result(value) if axis == x.rank - 1 else lw.temporary(shape, value.dtype)
+        if axis != x.rank - 1:
+            lw.views[id(value)] = memory.transpose(back)
+        results.append(memory)
+    lw.launch(
+        "topk", {"T": x.dtype}, {"x": view.ref(), "values": lw.bind(results[0]), "indices": lw.bind(results[1])},
+        {"rows": rows, "n": n, "k": k, "largest": int(bool(node.attrs["largest"])), "x_off": view.offset, "x_row": row,
+         "x_col": view.strides[-1]},
+    )  # fmt: skip
+
+
+def _copied(lw: Lowering, view: View) -> View:
+    target = lw.temporary(view.shape, view.dtype)
+    lw.copy(view, target)
+    return target
+
+
+@lowers("softmax", "log_softmax")
+def _softmax(lw: Lowering, node: Node) -> None:
+    own, _, _ = split_inputs(node)
+    x = own[0]
+    assert x is not None
+    axis = node.attrs["axis"]
+    shape = x.shape
+    last = axis == x.rank - 1
+    groups = [list(range(axis)), [axis]] if last else _groups(x.rank, axis)
+    slots: dict[str, Filled] = {}
+    for slot in ("prologue", "epilogue"):
+        if (filled := lw.attached(node, slot, shape, groups)) is not None:
+            slots[slot.upper()] = filled
+    view, target = lw.view(x), lw.result(node.output)
+    if last:
+        emit_softmax(lw, node.op, view, target, slots)
+        return
+    view, scalars = line(lw, view, axis)
+    lw.launch(
+        f"{node.op}_strided", {"T": x.dtype, "OUT": target.dtype}, {"x": view.ref(), "y": lw.bind(target)}, scalars,
+        slots=with_epilogue(slots, x.dtype, target.dtype),
+    )  # fmt: skip
+
+
+def emit_softmax(lw: Lowering, name: str, view: View, target: View, slots: Mapping[str, Filled] | None = None) -> None:
+    """Softmax (or log-softmax) over the last axis of a view, whose rows are copied unless they are contiguous."""
+    rows, n = prod(view.shape[:-1]), view.shape[-1]
+    row = collapse_group(view.shape, view.strides, list(range(len(view.shape) - 1)))
+    if row is None or (view.strides[-1] != 1 and n > 1):
+        view = lw.dense_view(view)
+        row = n
+    lw.launch(
+        name, {"T": view.dtype, "OUT": target.dtype}, {"x": view.ref(), "y": lw.bind(target)},
+        {"rows": rows, "n": n, "x_off": view.offset, "x_row": row if rows > 1 else n},
+        slots=with_epilogue(slots or {}, view.dtype, target.dtype),
+    )  # fmt: skip
+
+
+@lowers("reduce")
+def _reduce(lw: Lowering, node: Node) -> None:
+    own, prologue_extras, epilogue_extras = split_inputs(node)
+    x = own[0]
+    assert x is not None
+    emit_reduce(lw, node, x, prologue_extras, epilogue_extras)

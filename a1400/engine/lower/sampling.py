@@ -1,0 +1,95 @@
+"""Resize and grid sampling of channels-last images."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from a1400 import dtypes
+from a1400.engine.lowering import Lowering, lowers, split_inputs
+from a1400.errors import UnsupportedOpError
+from a1400.graph.graph import Node
+from a1400.kernels import gather as gather_kernel
+from a1400.kernels import grid as grid_kernel
+from a1400.kernels import resize as resize_kernel
+from a1400.memory.storage import View
+
+
+def three(sizes: tuple[int, ...], fill: int = 1) -> tuple[int, int, int]:
+    """Spatial sizes padded in front to three."""
+    padded = (fill,) * (3 - len(sizes)) + tuple(sizes)
+    return (padded[0], padded[1], padded[2])
+
+
+@lowers("resize")
+def _resize(lw: Lowering, node: Node) -> None:
+    own, _, _ = split_inputs(node)
+    x = own[0]
+    assert x is not None
+    view, target = lw.dense(x), lw.result(node.output)
+    if target.size == 0:
+        return
+    tables = node.attrs["tables"]
+    if not dtypes.is_float(x.dtype) or x.dtype.itemsize == 8:
+        _moved(lw, view, target, tables)
+        return
+    batch, channels = x.shape[0], x.shape[-1]
+    source, out = three(x.shape[1:-1]), three(node.output.shape[1:-1])
+    filled = [None] * (3 - len(tables)) + list(tables)
+    buffers, taps = {"x": view.ref(), "y": lw.bind(target)}, []
+    for axis, table, size in zip("dhw", filled, source, strict=True):
+        index, weight = table if table is not None else resize_kernel.identity(size)
+        buffers[f"i{axis}"], buffers[f"w{axis}"] = lw.constant(index).ref(), lw.constant(weight).ref()
+        taps.append(index.shape[1])
+    scalars = resize_kernel.scalars(
+        batch, source, out, channels, (taps[0], taps[1], taps[2]), float(node.attrs.get("extrapolation", 0.0))
+    )
+    scalars["x_off"] = view.offset
+    rank = node.output.rank
+    epilogue = lw.attached(node, "epilogue", node.output.shape, [[0], list(range(1, rank - 1)), [rank - 1]])
+    lw.launch("resize", {"T": x.dtype}, buffers, scalars, slots={"EPILOGUE": epilogue} if epilogue else None)
+
+
+def _moved(lw: Lowering, view: View, target: View, tables: list[tuple[np.ndarray, np.ndarray] | None]) -> None:
+    """Nearest resize of integers (and doubles): a gather along each axis."""
+    if any(t is not None and t[0].shape[1] != 1 for t in tables):
+        raise UnsupportedOpError(f"resize of {view.dtype} in another mode than nearest is not implemented")
+    current = view
+    wanted = [d for d, t in enumerate(tables) if t is not None]
+    for d in wanted:
+        table = tables[d]
+        assert table is not None
+        index = lw.constant(np.maximum(table[0][:, 0], 0).astype(np.int32))
+        axis = 1 + d
+        shape = (*current.shape[:axis], index.shape[0], *current.shape[axis + 1 :])
+        out = target if d == wanted[-1] else lw.temporary(shape, target.dtype)
+        outer = int(np.prod(shape[:axis], dtype=np.int64))
+        inner = int(np.prod(shape[axis + 1 :], dtype=np.int64))
+        n, count = current.shape[axis], shape[axis]
+        lw.launch(
+            "gather", {"T": gather_kernel.word(target.dtype), "TI": np.dtype(np.int32)},
+            {"x": current.ref(), "idx": index.ref(), "y": out.ref()},
+            {"O": outer, "N": n, "J": count, "I": inner, "x_off": current.offset, "x_o": n * inner, "x_n": inner,
+             "idx_off": 0, "y_off": out.offset, "y_o": count * inner, "y_j": inner},
+        )  # fmt: skip
+        current = out
+    if not wanted:
+        lw.copy(current, target)
+
+
+@lowers("grid_sample")
+def _grid_sample(lw: Lowering, node: Node) -> None:
+    x, grid = node.inputs[:2]
+    assert x is not None and grid is not None
+    if x.rank != 4:
+        raise UnsupportedOpError("grid_sample is implemented for two spatial axes")
+    view, points, target = lw.dense(x), lw.dense(grid), lw.result(node.output)
+    b, h, w, c = x.shape
+    _, oh, ow, _ = node.output.shape
+    scalars = grid_kernel.scalars(
+        b, h, w, c, oh, ow, node.attrs["mode"], node.attrs["padding"], bool(node.attrs["align_corners"])
+    )
+    scalars["x_off"] = view.offset
+    lw.launch(
+        "grid_sample", {"T": x.dtype, "TG": grid.dtype},
+        {"x": view.ref(), "grid": lw.bind(points), "y": lw.bind(target)}, scalars,
+    )  # fmt: skip
