@@ -17,3 +17,232 @@ combines them (in a fixed order) into ``mean[N, G]`` and ``inv_std[N, G]``; ``gr
 G = C is instance normalisation; batch statistics are N = 1, P = all pixels, G = C.  :func:`split` chooses S and chunk.
 T is f32, f16 or bf16; slots work in float, EPILOGUE gives OUT.
 """
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+
+from a1400 import dtypes
+from a1400.backends.base import DeviceInfo, Grid
+from a1400.kernels import expr
+from a1400.kernels.check import slot_reference
+from a1400.kernels.geometry import WIDTH, ceil_div, cpu_blocks
+from a1400.kernels.spec import (
+    Case,
+    Data,
+    KernelSpec,
+    Operand,
+    Scalars,
+    Slot,
+    SlotCode,
+    Tunable,
+    Tunables,
+    Variant,
+    params,
+    register,
+)
+
+_F32 = np.dtype(np.float32)
+_TYPES = tuple(dtypes.from_short(n) for n in ("f32", "f16", "bf16"))
+_COORDS = ("n", "p", "c")
+
+
+def split(info: DeviceInfo, n: int, p: int, c: int) -> tuple[int, int]:
+    """(S, chunk) for ``group_norm_partial``: enough parts to keep ``info`` busy, chunks small enough to stay cached."""
+    if info.kind == "cpu":
+        chunk = max(16, 32768 // max(c, 1))
+    else:
+        chunk = max(64, ceil_div(n * p * ceil_div(c, 32), 8 * max(info.compute_units, 1)))
+    chunk = max(1, min(p, chunk))
+    return max(1, ceil_div(p, chunk)), chunk
+
+
+def _pixels(flat: np.ndarray, s: Scalars, offset: str, ld: str) -> np.ndarray:
+    n, p, c = (int(s[k]) for k in "NPC")
+    item = flat.itemsize
+    step = int(s[ld]) * item
+    return np.lib.stride_tricks.as_strided(flat.reshape(-1)[int(s[offset]) :], (n, p, c), (p * step, step, item))
+
+
+def _partial_reference(arrays: Mapping[str, np.ndarray], s: Scalars, case: Case) -> Mapping[str, np.ndarray]:
+    v = np.asarray(slot_reference(case, "PROLOGUE", _pixels(arrays["x"], s, "x_off", "x_ld")), np.float64)
+    chunk = int(s["chunk"])
+    parts = [v[:, k * chunk : (k + 1) * chunk] for k in range(int(s["S"]))]
+    mean = np.stack([part.mean(1) for part in parts], 1)
+    square = np.stack([np.square(part - part.mean(1, keepdims=True)).sum(1) for part in parts], 1)
+    return {"part": np.stack([mean, square], 2)}
+
+
+def _stats_reference(arrays: Mapping[str, np.ndarray], s: Scalars, case: Case) -> Mapping[str, np.ndarray]:
+    n, p, c, g, parts, chunk = (int(s[k]) for k in ("N", "P", "C", "G", "S", "chunk"))
+    part = arrays["part"].reshape(n, parts, 2, g, c // g)
+    count = np.array([min(p, (k + 1) * chunk) - k * chunk for k in range(parts)])[:, None, None]
+    total = p * (c // g)
+    mean = (part[:, :, 0] * count).sum((1, 3)) / total
+    square = part[:, :, 1] + np.square(part[:, :, 0] - mean[:, None, :, None]) * count
+    return {"mean": mean, "inv_std": 1 / np.sqrt(square.sum((1, 3)) / total + s["eps"])}
+
+
+def _apply_reference(arrays: Mapping[str, np.ndarray], s: Scalars, case: Case) -> Mapping[str, np.ndarray]:
+    n, c, g = (int(s[k]) for k in "NCG")
+    v = np.asarray(slot_reference(case, "PROLOGUE", _pixels(arrays["x"], s, "x_off", "x_ld")), np.float64)
+    mean, inv_std = (np.repeat(arrays[k].reshape(n, 1, g), c // g, 2) for k in ("mean", "inv_std"))
+    y = np.zeros(case.outputs["y"][0])
+    _pixels(y, s, "y_off", "y_ld")[...] = slot_reference(case, "EPILOGUE", (v - mean) * inv_std)
+    return {"y": y}
+
+
+# ---- variants ------------------------------------------------------------------------------------------------
+
+
+def _partial_groups(s: Scalars, t: Tunables) -> tuple[Grid, Grid]:
+    groups = (ceil_div(int(s["C"]), t["CHANNELS"]), int(s["N"] * s["S"]), 1)
+    return groups, (t["CHANNELS"] * t["LANES"], 1, 1)
+
+
+_PARTIAL_VARIANTS = (
+    Variant(
+        "cpu", "cpu", lambda s, t: cpu_blocks(int(s["N"] * s["S"]), int(s["N"] * s["P"] * s["C"])),
+        backends=("opencl",), source="cpu/group_norm_partial", vector_width=WIDTH,
+        supports=lambda s: s["C"] >= WIDTH,
+    ),
+    Variant(
+        "team", "any", _partial_groups,
+        (
+            Tunable("CHANNELS", 32, (16, 32, 64), "channels per group"),
+            Tunable("LANES", 8, (4, 8, 16), "work-items per channel, a power of two"),
+        ),
+        constraint=lambda t: t["CHANNELS"] * t["LANES"] <= 256,
+    ),
+)  # fmt: skip
+_APPLY_VARIANTS = (
+    Variant(
+        "cpu", "cpu", lambda s, t: cpu_blocks(int(s["N"] * s["P"]), int(s["N"] * s["P"] * s["C"])),
+        backends=("opencl",), source="cpu/group_norm_apply", vector_width=WIDTH,
+    ),
+    Variant("thread", "any", lambda s, t: ((ceil_div(int(s["N"] * s["P"] * s["C"]), 128), 1, 1), (128, 1, 1))),
+)  # fmt: skip
+
+
+# ---- cases ---------------------------------------------------------------------------------------------------
+
+
+def _types(t: str) -> dict[str, np.dtype]:
+    return {"T": dtypes.from_short(t)}
+
+
+def _prologue(t: np.dtype, c: int) -> dict[str, Any]:
+    added = expr.apply("add", expr.arg(0, _F32), expr.cast(expr.arg(1, t), _F32))
+    return {"PROLOGUE": (SlotCode(added, (Operand(t, 1),)), ((np.linspace(-1, 1, c).astype(t), 0, (0, 0, 1)),))}
+
+
+def _partial_cases() -> Iterator[Case]:
+    for name, (n, p, c), chunk, gap, t in (
+        ("one", (1, 1, 1), 1, 0, "f32"),
+        ("narrow", (2, 21, 5), 8, 0, "f32"),
+        ("vector", (2, 7, 16), 7, 0, "f32"),
+        ("ragged", (3, 50, 151), 16, 6, "f32"),
+        ("slots", (2, 33, 40), 11, 0, "f32"),
+        ("f16", (2, 33, 40), 11, 0, "f16"),
+        ("bf16", (1, 9, 20), 9, 0, "bf16"),
+    ):
+        types = _types(t)
+        s: dict[str, int | float] = dict(N=n, P=p, C=c, S=ceil_div(p, chunk), chunk=chunk, x_off=3, x_ld=c + gap)
+        slots = _prologue(types["T"], c) if name == "slots" else {}
+        x = Data((3 + n * p * (c + gap),), "T", 1.0, 3.0)
+        yield Case(name, {"x": x}, s, {"part": ((n, int(s["S"]), 2, c), "f32")}, types, slots)
+
+
+def _stats_cases() -> Iterator[Case]:
+    for name, n, p, c, g, chunk in (("one", 1, 1, 1, 1, 1), ("groups", 3, 50, 30, 5, 16), ("instance", 2, 9, 70, 70, 9)):
+        s: dict[str, int | float] = dict(N=n, P=p, C=c, G=g, S=ceil_div(p, chunk), chunk=chunk, eps=1e-5)
+        part = Data((n, int(s["S"]), 2, c), "f32", 0.5, 2.0)
+        yield Case(name, {"part": part}, s, {"mean": ((n, g), "f32"), "inv_std": ((n, g), "f32")}, {})
+
+
+def _apply_cases() -> Iterator[Case]:
+    for name, (n, p, c), g, gap, t, out in (
+        ("one", (1, 1, 1), 1, 0, "f32", "f32"),
+        ("narrow", (2, 7, 6), 3, 2, "f32", "f32"),
+        ("ragged", (3, 50, 330), 33, 6, "f32", "f32"),
+        ("instance", (2, 20, 48), 48, 0, "f32", "f32"),
+        ("slots", (2, 11, 40), 4, 0, "f32", "f16"),
+        ("f16", (2, 11, 40), 1, 0, "f16", "f16"),
+    ):
+        types = {**_types(t), "OUT": dtypes.from_short(out)}
+        s: dict[str, int | float] = dict(N=n, P=p, C=c, G=g, x_off=3, x_ld=c + gap, y_off=0, y_ld=c)
+        slots: dict[str, Any] = {}
+        if name == "slots":
+            slots = _prologue(types["T"], c)
+            scaled = expr.apply("mul", expr.arg(0, _F32), expr.arg(1, _F32))
+            last = expr.cast(expr.apply("add", scaled, expr.arg(2, _F32)), types["OUT"])
+            scale, bias = np.linspace(1, 2, c).astype(_F32), np.linspace(-1, 1, c + 2).astype(_F32)
+            operands = ((scale, 0, (0, 0, 1)), (bias, 2, (0, 0, 1)))
+            slots["EPILOGUE"] = (SlotCode(last, (Operand(_F32, 1), Operand(_F32, 1))), operands)
+        arrays = {
+            "x": Data((3 + n * p * (c + gap),), "T", -2.0, 2.0),
+            "mean": Data((n, g), "f32"),
+            "inv_std": Data((n, g), "f32", 0.5, 2.0),
+        }
+        yield Case(name, arrays, s, {"y": ((n * p * c,), "OUT")}, types, slots)
+
+
+# ---- specs ---------------------------------------------------------------------------------------------------
+
+_PROLOGUE = Slot("PROLOGUE", _COORDS, "f32", "applied to each element")
+
+PARTIAL = register(
+    KernelSpec(
+        name="group_norm_partial",
+        doc="mean and sum of squares per channel of chunks of pixels",
+        params=params("in x: T\nout part: f32\nint N\nint P\nint C\nint S\nint chunk\nint x_off\nint x_ld"),
+        variants=_PARTIAL_VARIANTS,
+        reference=_partial_reference,
+        cases=_partial_cases,
+        types={"T": _TYPES},
+        slots=(_PROLOGUE,),
+        exact=False,
+        flops=lambda s: 4.0 * s["N"] * s["P"] * s["C"],
+        bytes=lambda s: 4.0 * s["N"] * s["P"] * s["C"],
+    )
+)
+
+STATS = register(
+    KernelSpec(
+        name="group_norm_stats",
+        doc="mean and inverse deviation per group of channels from group_norm_partial's parts",
+        params=params(
+            "in part: f32\nout mean: f32\nout inv_std: f32\nint N\nint P\nint C\nint G\nint S\nint chunk\nfloat eps"
+        ),
+        variants=(
+            Variant("thread", "any", lambda s, t: ((ceil_div(int(s["N"] * s["G"]), 32), 1, 1), (32, 1, 1))),
+        ),
+        reference=_stats_reference,
+        cases=_stats_cases,
+        exact=False,
+        flops=lambda s: 5.0 * s["N"] * s["S"] * s["C"],
+        bytes=lambda s: 16.0 * s["N"] * s["S"] * s["C"],
+    )
+)
+
+APPLY = register(
+    KernelSpec(
+        name="group_norm_apply",
+        doc="(x - mean) * inv_std with statistics per image and group of channels",
+        params=params(
+            "in x: T\nin mean: f32\nin inv_std: f32\nout y: OUT\n"
+            "int N\nint P\nint C\nint G\nint x_off\nint x_ld\nint y_off\nint y_ld"
+        ),
+        variants=_APPLY_VARIANTS,
+        reference=_apply_reference,
+        cases=_apply_cases,
+        types={"T": _TYPES, "OUT": _TYPES},
+        slots=(_PROLOGUE, Slot("EPILOGUE", _COORDS, "f32", "applied to each result: scale, bias, activation")),
+        exact=False,
+        flops=lambda s: 2.0 * s["N"] * s["P"] * s["C"],
+        bytes=lambda s: 8.0 * s["N"] * s["P"] * s["C"],
+    )
+)

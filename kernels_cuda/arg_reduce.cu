@@ -1,0 +1,1 @@
+#include "common/arg_reduce.h"

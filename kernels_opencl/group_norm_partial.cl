@@ -1,0 +1,1 @@
+#include "common/group_norm_partial.h"
