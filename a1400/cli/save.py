@@ -1,0 +1,65 @@
+"""Outputs to an ``.npz`` file."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import zipfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from a1400.dtypes import bfloat16
+from a1400.errors import InputError
+
+
+def joined(results: Sequence[Mapping[str, np.ndarray]]) -> dict[str, np.ndarray]:
+    """Outputs of several runs as one array per name, stacked along the first axis where shapes allow.
+
+    Where they do not, each run's array gets a name of its own: ``name[0]``, ``name[1]`` ...
+    """
+    if len(results) == 1:
+        return dict(results[0])
+    arrays: dict[str, np.ndarray] = {}
+    for name in results[0]:
+        parts = [result[name] for result in results]
+        if parts[0].ndim and len({part.shape[1:] for part in parts}) == 1 and len({part.ndim for part in parts}) == 1:
+            arrays[name] = np.concatenate(parts)
+        else:
+            arrays.update({f"{name}[{k}]": part for k, part in enumerate(parts)})
+    return arrays
+
+
+def save_npz(path: Path, results: Sequence[Mapping[str, np.ndarray]]) -> list[str]:
+    """Write outputs to ``path``, whole or not at all; returns remarks.  Raises :class:`InputError` if it cannot."""
+    notes = []
+    temporary = None
+    try:
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
+        with (
+            os.fdopen(handle, "wb") as file,
+            zipfile.ZipFile(file, "w", zipfile.ZIP_STORED, allowZip64=True) as archive,
+        ):
+            # Written member by member: numpy.savez takes names as keywords, and an output may be called "file".
+            for name, array in joined(results).items():
+                if array.dtype == bfloat16:
+                    array = array.astype(np.float32)
+                    notes.append(f"{name} is bfloat16, which .npz cannot hold: saved as float32")
+                with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
+                    np.lib.format.write_array(member, np.asanyarray(array), allow_pickle=False)
+        os.chmod(temporary, 0o666 & ~_umask())
+        os.replace(temporary, path)
+        temporary = None
+    except OSError as error:
+        raise InputError(f"cannot write {path}: {error.strerror or error}") from None
+    finally:
+        if temporary is not None:
+            os.unlink(temporary)
+    return notes
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
