@@ -71,7 +71,7 @@ def _conv(lw: Lowering, node: Node) -> None:
     buffers = {"x": view.ref(), "y": target.ref()}
     if w.shape[1] == 1 and groups > 1:
         buffers["w"] = _weights(lw, w, ("pack_depthwise",), conv_pack.pack_depthwise, _run_time_depthwise).ref()
-        lw.launch("depthwise", types, buffers, scalars, slots=slots)
+        lw.launch("conv_depthwise", types, buffers, scalars, slots=slots)
         return
     buffers["w"] = _weights(
         lw, w, ("pack_conv", groups), lambda a: conv_pack.pack_conv(a, groups),
@@ -224,7 +224,7 @@ def _max_pool_indices(lw: Lowering, node: Node) -> None:
     view, step = pixel_view(lw, x)
     values, indices = (lw.result(v) for v in node.outputs)
     scalars = _pool_scalars(node, x, view, step, values)
-    strides = pool_kernel.index_strides(x.shape[-1], three(x.shape[1:-1]), int(node.attrs.get("storage_order", 0)))
+    strides = pool_kernel.index_strides(x.shape[-1], *three(x.shape[1:-1]), int(node.attrs.get("storage_order", 0)))
     scalars |= strides
     lw.launch(
         "pool_max_index", {"T": x.dtype}, {"x": view.ref(), "y": values.ref(), "index": lw.bind(indices)}, scalars

@@ -23,10 +23,11 @@ def emit_pointwise(lw: Lowering, expr: Expr, views: Sequence[View], target: View
     try:
         sizes, walks = kernel.collapse(target.shape, strides)
     except ValueError:
-        # more than six irregular dimensions: dense copies of the operands leave only the broadcasts
-        dense = [lw.dense_view(v) if not v.is_dense else v for v in views]
-        expanded = [v.expand(target.shape) for v in dense]
-        sizes, walks = kernel.collapse(target.shape, [target.strides, *(v.strides for v in expanded)])
+        # more than six irregular dimensions: one launch for each position along the shortest of them
+        _, axis = min((n, d) for d, n in enumerate(target.shape) if n > 1)
+        for i in range(target.shape[axis]):
+            emit_pointwise(lw, expr, [_at(v, axis, i) for v in expanded], _at(target, axis, i))
+        return
     rank = len(sizes)
     operands, arguments = [], []
     for view, walk in zip(expanded, walks[1:], strict=True):
@@ -43,6 +44,13 @@ def emit_pointwise(lw: Lowering, expr: Expr, views: Sequence[View], target: View
         kernel.scalars(lw.info, sizes, target.offset, walks[0]),
         variant=variant.name, slots={"BODY": (code, arguments)},
     )  # fmt: skip
+
+
+def _at(view: View, axis: int, position: int) -> View:
+    """The view at one position of an axis, which is kept with size 1."""
+    starts, shape = [0] * len(view.shape), list(view.shape)
+    starts[axis], shape[axis] = position, 1
+    return view.slice(tuple(starts), tuple(shape), (1,) * len(shape))
 
 
 def emit_copy(lw: Lowering, source: View, target: View) -> None:

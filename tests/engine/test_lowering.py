@@ -1,0 +1,42 @@
+"""Every op, through lowering, planning and execution on each device, against the NumPy references."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from a1400.backends.base import Device
+from a1400.engine.executor import DeviceWeights, ExecutionContext
+from a1400.engine.lowering import WeightStore
+from a1400.engine.plan import make_plan
+from a1400.graph import Graph
+from a1400.graph.graph import evaluate
+from a1400.optimizer import PASSES, optimize
+from tests.engine.graphs import GRAPHS
+
+
+def _close(name: str, got: np.ndarray, want: np.ndarray) -> None:
+    assert got.shape == want.shape and got.dtype == want.dtype, f"{name}: {got.dtype}{got.shape}, wanted {want.dtype}{want.shape}"
+    if want.dtype.kind in "iub":
+        np.testing.assert_array_equal(got, want, err_msg=name)
+        return
+    rtol = 2e-3 if want.dtype == np.float16 else 2e-5
+    w = want.astype(np.float64)
+    scale = float(np.abs(w[np.isfinite(w)]).max(initial=0.0))
+    np.testing.assert_allclose(got.astype(np.float64), w, rtol=rtol, atol=rtol * max(scale, 1e-6), err_msg=name)
+
+
+@pytest.mark.parametrize("optimised", [False, True], ids=["plain", "optimised"])
+@pytest.mark.parametrize("name", GRAPHS)
+def test_graph(name: str, optimised: bool, device: Device) -> None:
+    g = Graph(name)
+    feeds = GRAPHS[name](g)
+    want = evaluate(g, feeds)
+    report = optimize(g, disable=() if optimised else tuple(PASSES), info=device.info)
+    plan = make_plan(g, report, device, WeightStore(), None)
+    context = ExecutionContext(plan, device, DeviceWeights(device))
+    for _ in range(2):  # the second run finds memory full of the first one's values
+        got = context.run(feeds)
+        assert list(got) == list(want)
+        for output, array in want.items():
+            _close(f"{name}.{output}", got[output], array)
