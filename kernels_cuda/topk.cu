@@ -1,0 +1,2 @@
+#define TOPK_BITS(v) ((ulong)__double_as_longlong(v))
+#include "common/topk.h"
