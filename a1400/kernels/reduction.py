@@ -20,11 +20,11 @@ x is at ``x[x_off + o0 x_o0 + o1 x_o1 + r0 x_r0 + r1 x_r1 + i x_i]`` with flat `
 ``S`` splits the reduction: y is contiguous ``[O, S, I]`` and part s covers ``chunk`` values of r from ``s chunk``; with
 S = 1 give ``chunk = R0 R1``.  ``mean`` divides by ``count`` (the other kinds ignore it).  PROLOGUE's value has ACC's
 register type (so without one T and ACC share it), EPILOGUE takes ACC and gives OUT; partial results of a split
-reduction are stored in ACC's register type, see :func:`plan_reduce`.  Maxima and minima propagate NaN.
+reduction are stored in ACC's register type.  Maxima and minima propagate NaN.
 ``l2``, ``log_sum``, ``logsumexp``, ``root_sum`` need a floating ACC; ``any``/``all`` take bool (or integer 0/1) values.
 
-How a lowering uses this: :meth:`ReduceView.of` turns shape, strides and axes into the scalars (or says that a copy is
-needed), :func:`plan_reduce` chooses the family, decides whether one launch is enough, and gives the stages in order.
+How a lowering uses this: ``ReduceView.of`` (:mod:`a1400.kernels.reduce_plan`) turns shape, strides and axes into the
+scalars (or says that a copy is needed), ``plan_reduce`` decides whether one launch is enough and lists the stages.
 """
 
 from __future__ import annotations
