@@ -10,20 +10,29 @@
     ((V)((a).s8, (b).s8, (a).s9, (b).s9, (a).sa, (b).sa, (a).sb, (b).sb, (a).sc, (b).sc, (a).sd, (b).sd, (a).se,     \
          (b).se, (a).sf, (b).sf))
 
+/* written out: Intel's compiler keeps arrays of vectors in memory */
+#define READ(k) const V a##k = vload16(0, from + 0x##k * x_stride);
+#define PAIR(to, s, i, j, l, h) const V to##l = LOW(s##i, s##j), to##h = HIGH(s##i, s##j);
+#define STEP(to, s)                                                                                           \
+    PAIR(to, s, 0, 8, 0, 1)                                                                                    \
+    PAIR(to, s, 1, 9, 2, 3)                                                                                    \
+    PAIR(to, s, 2, a, 4, 5)                                                                                    \
+    PAIR(to, s, 3, b, 6, 7)                                                                                    \
+    PAIR(to, s, 4, c, 8, 9)                                                                                    \
+    PAIR(to, s, 5, d, a, b)                                                                                    \
+    PAIR(to, s, 6, e, c, d)                                                                                    \
+    PAIR(to, s, 7, f, e, f)
+#define WRITE(k) vstore16(e##k, 0, to + 0x##k * y_stride);
+
 FN void turn(GPTR(const T) from, int x_stride, GPTR(T) to, int y_stride) {
-    V p[16], q[16];
-    UNROLL
-    for (int i = 0; i < 16; i++) p[i] = vload16(0, from + i * x_stride);
-    UNROLL
-    for (int i = 0; i < 8; i++) q[2 * i] = LOW(p[i], p[i + 8]), q[2 * i + 1] = HIGH(p[i], p[i + 8]);
-    UNROLL
-    for (int i = 0; i < 8; i++) p[2 * i] = LOW(q[i], q[i + 8]), p[2 * i + 1] = HIGH(q[i], q[i + 8]);
-    UNROLL
-    for (int i = 0; i < 8; i++) q[2 * i] = LOW(p[i], p[i + 8]), q[2 * i + 1] = HIGH(p[i], p[i + 8]);
-    UNROLL
-    for (int i = 0; i < 8; i++) p[2 * i] = LOW(q[i], q[i + 8]), p[2 * i + 1] = HIGH(q[i], q[i + 8]);
-    UNROLL
-    for (int i = 0; i < 16; i++) vstore16(p[i], 0, to + i * y_stride);
+    READ(0) READ(1) READ(2) READ(3) READ(4) READ(5) READ(6) READ(7)
+    READ(8) READ(9) READ(a) READ(b) READ(c) READ(d) READ(e) READ(f)
+    STEP(b, a)
+    STEP(c, b)
+    STEP(d, c)
+    STEP(e, d)
+    WRITE(0) WRITE(1) WRITE(2) WRITE(3) WRITE(4) WRITE(5) WRITE(6) WRITE(7)
+    WRITE(8) WRITE(9) WRITE(a) WRITE(b) WRITE(c) WRITE(d) WRITE(e) WRITE(f)
 }
 
 KERNEL_ENTRY {
