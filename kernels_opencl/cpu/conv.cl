@@ -10,7 +10,8 @@
 __attribute__((reqd_work_group_size(1, 1, 1))) KERNEL_ENTRY {
     float block[MR * GEMM_LD];
     float16 sums[NPC * MR * 2];
-    int image[MR], id0[MR], ih0[MR], iw0[MR]; /* of each row: image, input coordinates of tap 0 */
+    /* of each row: image, input coordinates of tap 0, element of tap 0, whether all taps are inside the image */
+    int image[MR], id0[MR], ih0[MR], iw0[MR], origin[MR], inside[MR];
     const int cg = C / groups, columns = OC / groups, g = group_id(2), n_base = g * columns;
     const int pixels = OD * OH * OW, all = N * pixels, depth_all = KD * KH * KW * cg;
     const int limit = x_off + (N * D * H * W - 1) * x_ld + C;
@@ -21,16 +22,35 @@ __attribute__((reqd_work_group_size(1, 1, 1))) KERNEL_ENTRY {
     const int panels = (columns + 31) / 32, panels_each = (panels + group_count(1) - 1) / group_count(1);
     const int m_end = min(all, (group_id(0) + 1) * blocks_each * MR);
     const int p_begin = group_id(1) * panels_each, p_end = min(panels, p_begin + panels_each);
-    const int steps = (depth_all + KC - 1) / KC, step = (depth_all + steps - 1) / steps;
+    /* steps of depth end between runs, unless a run is longer than a step */
+    const int runs = KD * KH * runs_w, most = max(1, KC / run);
+    const int steps = run <= KC ? (runs + most - 1) / most : (depth_all + KC - 1) / KC;
+    const int step = run <= KC ? (runs + steps - 1) / steps * run : (depth_all + steps - 1) / steps;
+    const int line_step = W * x_ld, tap_step = dw * x_ld, vectors_end = (run + 15) & ~15;
+    const int reach = ((KD - 1) * dd * H + (KH - 1) * dh) * line_step + (runs_w - 1) * tap_step + vectors_end;
 
-    for (int m0 = group_id(0) * blocks_each * MR; m0 < m_end; m0 += MR) {
+    const int first = group_id(0) * blocks_each * MR;
+    int ow = first % OW, oh = first / OW % OH, od = first / (OW * OH) % OD, b = first / pixels;
+    for (int m0 = first; m0 < m_end; m0 += MR) {
         const int rows = min(MR, m_end - m0);
         for (int r = 0; r < rows; r++) {
-            const int m = m0 + r, q = m / OW, qh = q / OH, b = qh / OD;
             image[r] = b;
-            iw0[r] = (m - q * OW) * sw - pw;
-            ih0[r] = (q - qh * OH) * sh - ph;
-            id0[r] = (qh - b * OD) * sd - pd;
+            iw0[r] = ow * sw - pw;
+            ih0[r] = oh * sh - ph;
+            id0[r] = od * sd - pd;
+            origin[r] = x_off + (((b * D + id0[r]) * H + ih0[r]) * W + iw0[r]) * x_ld + g * cg;
+            inside[r] = id0[r] >= 0 && id0[r] + (KD - 1) * dd < D && ih0[r] >= 0 && ih0[r] + (KH - 1) * dh < H &&
+                        iw0[r] >= 0 && iw0[r] + (KW - 1) * dw < W && run <= KC && origin[r] + reach <= limit;
+            if (++ow == OW) {
+                ow = 0;
+                if (++oh == OH) {
+                    oh = 0;
+                    if (++od == OD) {
+                        od = 0;
+                        b++;
+                    }
+                }
+            }
         }
         for (int p0 = p_begin; p0 < p_end; p0 += NPC) {
             for (int k0 = 0, more = 1; more; k0 += step) {
@@ -41,14 +61,27 @@ __attribute__((reqd_work_group_size(1, 1, 1))) KERNEL_ENTRY {
                     for (int r = 0; r < rows; r++) {
                         int kw = w0, kh = line0 % KH, kd = line0 / KH;
                         float *to = block + r * GEMM_LD - k0;
+                        if (inside[r]) {
+                            for (int start = k0; start < k1;) {
+                                int at = origin[r] + (kd * dd * H + kh * dh) * line_step + kw * tap_step;
+                                for (; kw < runs_w && start < k1; kw++, start += run, at += tap_step)
+                                    for (int i = 0; i < run; i += 16)
+                                        vstore16(TA_load_v(x, at + i), 0, to + start + i);
+                                kw = 0;
+                                if (++kh == KH) {
+                                    kh = 0;
+                                    kd++;
+                                }
+                            }
+                            continue;
+                        }
                         for (int start = run0 * run; start < k1; start += run) {
                             const int begin = max(start, k0), end = min(start + run, k1);
                             const int id = id0[r] + kd * dd, ih = ih0[r] + kh * dh, iw = iw0[r] + kw * dw;
                             if ((uint)id >= (uint)D || (uint)ih >= (uint)H) {
                                 block_zero(to + begin, end - begin);
                             } else {
-                                const int line = ((image[r] * D + id) * H + ih) * W;
-                                const int source = x_off + (line + iw) * x_ld + g * cg;
+                                const int source = origin[r] + (kd * dd * H + kh * dh) * line_step + kw * tap_step;
                                 if (merged) {
                                     block_run(to + begin, x, source, begin - start, end - start, -iw * C, (W - iw) * C, limit);
                                 } else if ((uint)iw < (uint)W) {
