@@ -10,6 +10,7 @@ from a1400.engine import lower  # noqa: F401 - registers the handlers
 from a1400.engine.lowering import Launch, Lowering, WeightStore
 from a1400.errors import DeviceMemoryError
 from a1400.graph.graph import Graph
+from a1400.kernels import load_all
 from a1400.kernels.source import program_text
 from a1400.memory.planner import plan_arena
 from a1400.memory.storage import ArenaPlan, Storage
@@ -42,6 +43,7 @@ def make_plan(graph: Graph, report: Report, device: Device, weights: WeightStore
 
     Raises :class:`DeviceMemoryError` with the numbers when the plan needs more than ``memory_limit`` bytes.
     """
+    load_all()
     lowering = Lowering(graph, device.info, weights)
     lowering.run()
     used = _used_storages(lowering)

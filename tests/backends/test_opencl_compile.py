@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from a1400.backends.compile_log import error_line
+from a1400.backends.compile_log import error_place, source_line
 from a1400.backends.opencl import OpenCLDevice
 from a1400.backends.program_cache import ProgramCache, digest
 from a1400.errors import KernelCompileError
@@ -43,7 +43,16 @@ def test_missing_entry_is_reported(device):
     ],
 )
 def test_error_line(log, line):
-    assert error_line(log) == line
+    place = error_place(log)
+    assert (None if place is None else place[1]) == line
+
+
+def test_source_line_follows_line_directives():
+    source = 'a\n#line 1 "gemm.cl"\nfirst\nsecond\n#line 10 "other.h"\ntenth\n'
+    assert source_line(source, "/tmp/gemm.cl", 2) == "second"
+    assert source_line(source, "other.h", 10) == "tenth"
+    assert source_line(source, "", 1) == "a"
+    assert source_line(source, "gemm.cl", 99) is None
 
 
 @pytest.fixture

@@ -71,6 +71,7 @@ def _conv(lw: Lowering, node: Node) -> None:
     buffers = {"x": view.ref(), "y": target.ref()}
     if w.shape[1] == 1 and groups > 1:
         buffers["w"] = _weights(lw, w, ("pack_depthwise",), conv_pack.pack_depthwise, _run_time_depthwise).ref()
+        del scalars["groups"]  # depthwise means one input channel per group
         lw.launch("conv_depthwise", types, buffers, scalars, slots=slots)
         return
     buffers["w"] = _weights(
