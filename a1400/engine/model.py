@@ -17,6 +17,7 @@ from a1400.engine.explain import Explanation
 from a1400.engine.lowering import WeightStore
 from a1400.engine.plan import Plan, make_plan
 from a1400.errors import InputError
+from a1400.frontends.onnx.errors import NeedsValue
 from a1400.graph.graph import Graph
 from a1400.optimizer import optimize
 
@@ -41,12 +42,8 @@ class Source(Protocol):
     outputs: Mapping[str, Any]
     node_ops: Mapping[str, str]
 
-    def graph(self, shapes: Mapping[str, tuple[int, ...]], values: Mapping[str, np.ndarray]) -> Graph:
-        """The graph for these input shapes; ``values`` holds inputs whose contents shape the graph."""
-        ...
-
-    def shape_inputs(self, shapes: Mapping[str, tuple[int, ...]]) -> Collection[str]:
-        """Names of inputs whose values the graph's shapes depend on."""
+    def graph(self, shapes: Mapping[str, tuple[int, ...]], values: Mapping[str, np.ndarray] | None = None) -> Graph:
+        """The graph for these input shapes; ``values`` holds inputs whose contents steer shapes."""
         ...
 
 
@@ -92,6 +89,7 @@ class Model:
         self._disable, self._memory_limit = tuple(disable), memory_limit
         self._store, self._weights = WeightStore(), DeviceWeights(device)
         self._memo: dict[Any, Any] = {}
+        self._steering: set[str] = set()  # inputs whose values decide shapes
         self._plans: OrderedDict[Any, _PlanEntry] = OrderedDict()
         self._lock = threading.Lock()
         self._planning = threading.Lock()
@@ -179,9 +177,8 @@ class Model:
 
     # ---- plans ---------------------------------------------------------------------------------------
     def _key(self, arrays: Mapping[str, np.ndarray]) -> tuple[Any, ...]:
-        shapes = {n: a.shape for n, a in arrays.items()}
-        values = self._source.shape_inputs(shapes)
-        return (tuple(shapes.items()), tuple((n, arrays[n].tobytes()) for n in sorted(values)))
+        steering = tuple((n, arrays[n].tobytes()) for n in sorted(self._steering))
+        return (tuple((n, a.shape) for n, a in arrays.items()), steering)
 
     def _entry(self, arrays: Mapping[str, np.ndarray]) -> _PlanEntry:
         key = self._key(arrays)
@@ -203,10 +200,20 @@ class Model:
         return entry
 
     def _make(self, arrays: Mapping[str, np.ndarray]) -> Plan:
-        shapes = {n: a.shape for n, a in arrays.items()}
-        graph = self._source.graph(shapes, arrays)
+        graph = self._trace(arrays)
         report = optimize(graph, disable=self._disable, memo=self._memo, info=self._device.info)
         return make_plan(graph, report, self._device, self._store, self._memory_limit)
+
+    def _trace(self, arrays: Mapping[str, np.ndarray]) -> Graph:
+        """Trace; inputs whose values turn out to steer shapes become part of the plan's key from then on."""
+        shapes = {n: a.shape for n, a in arrays.items()}
+        while True:
+            try:
+                return self._source.graph(shapes, {n: arrays[n] for n in self._steering})
+            except NeedsValue as need:
+                if set(need.inputs) <= self._steering:
+                    raise
+                self._steering |= set(need.inputs)
 
     def _acquire(self, entry: _PlanEntry) -> ExecutionContext:
         with self._lock:

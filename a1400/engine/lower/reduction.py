@@ -6,13 +6,10 @@ from collections.abc import Mapping
 from math import prod
 from typing import Any
 
-import numpy as np
-
-from a1400 import dtypes
 from a1400.engine.lower.slots import Filled, with_epilogue
 from a1400.engine.lowering import Lowering, lowers, split_inputs
 from a1400.graph.graph import Node
-from a1400.kernels import reduction as kernel
+from a1400.kernels.reduce_plan import ReduceView, plan_reduce
 from a1400.memory.storage import View, collapse_group
 
 
@@ -125,119 +122,50 @@ def emit_softmax(lw: Lowering, name: str, view: View, target: View, slots: Mappi
     )  # fmt: skip
 
 
-def _two_levels(view: View, axes: list[int]) -> tuple[tuple[int, int], tuple[int, int]] | None:
-    """Axes as two counts with one stride each, or None when they need more."""
-    for cut in range(len(axes) + 1):
-        outer = collapse_group(view.shape, view.strides, axes[:cut])
-        inner = collapse_group(view.shape, view.strides, axes[cut:])
-        if outer is not None and inner is not None:
-            return (prod(view.shape[a] for a in axes[:cut]), prod(view.shape[a] for a in axes[cut:])), (outer, inner)
-    return None
-
-
-def _walk(view: View, kept: list[int], reduced: list[int]) -> tuple[dict[str, int], int] | None:
-    """Scalars of a reduction over ``reduced`` and how many of the kept axes form O (the rest form I); None: copy first."""
-    r = _two_levels(view, reduced)
-    if r is None:
-        return None
-    (r0, r1), (s0, s1) = r
-    shared = {"R0": r0, "R1": r1, "x_r0": s0, "x_r1": s1, "x_off": view.offset}
-    rows_first = s1 == 1 and r1 > 1
-    cuts = list(range(len(kept), -1, -1)) if rows_first or not kept else list(range(len(kept) + 1))
-    for cut in cuts:
-        o = _two_levels(view, kept[:cut])
-        i = collapse_group(view.shape, view.strides, kept[cut:])
-        if o is not None and i is not None:
-            (o0, o1), (t0, t1) = o
-            return {**shared, "O0": o0, "O1": o1, "x_o0": t0, "x_o1": t1, "I": prod(view.shape[a] for a in kept[cut:]), "x_i": i}, cut
-    return None
-
-
 @lowers("reduce")
 def _reduce(lw: Lowering, node: Node) -> None:
     own, prologue_extras, epilogue_extras = split_inputs(node)
     x = own[0]
     assert x is not None
     attrs: dict[str, Any] = node.attrs
-    reduced = list(attrs["axes"])
-    kept = [d for d in range(x.rank) if d not in reduced]
-    view = lw.view(x)
-    found = _walk(view, kept, reduced)
-    if found is None:
-        order = tuple(kept + reduced)
-        dense = _copied(lw, view.transpose(order))
-        view = dense.transpose(tuple(order.index(d) for d in range(x.rank)))
-        found = _walk(view, kept, reduced)
-        assert found is not None
-    scalars, cut = found
     target = lw.result(node.output)
     if target.size == 0:
         return
-    # where the kept axes lie in the output
-    places = kept if attrs["keepdims"] else list(range(len(kept)))
-    slots: dict[str, Filled] = {}
-    rows = scalars["I"] == 1
+    view = lw.view(x)
+    walk = ReduceView.of(view.shape, view.strides, attrs["axes"], view.offset)
+    if walk is None:
+        kept = tuple(d for d in range(x.rank) if d not in attrs["axes"])
+        order = kept + attrs["axes"]
+        dense = _copied(lw, view.transpose(order))
+        view = dense.transpose(tuple(order.index(d) for d in range(x.rank)))
+        walk = ReduceView.of(view.shape, view.strides, attrs["axes"], view.offset)
+        assert walk is not None
     accumulate = x.dtype
+    prologue: dict[str, Filled] = {}
     if (expr := attrs.get("prologue")) is not None:
-        groups = [kept[:cut], reduced, kept[cut:]]
-        slots["PROLOGUE"] = lw.slot(
-            expr, [v for v in prologue_extras if v is not None], x.shape, [kept, reduced] if rows else groups
-        )
+        groups = [walk.o_axes, walk.r_axes, *([] if walk.rows else [walk.i_axes])]
+        prologue["PROLOGUE"] = lw.slot(expr, [v for v in prologue_extras if v is not None], x.shape, groups)
         accumulate = expr.dtype
-    final: dict[str, Filled] = {}
+    epilogue: dict[str, Filled] = {}
     if (expr := attrs.get("epilogue")) is not None:
-        groups = [places] if rows else [places[:cut], places[cut:]]
-        final["EPILOGUE"] = lw.slot(expr, [v for v in epilogue_extras if v is not None], node.output.shape, groups)
-    final = with_epilogue(final, accumulate, target.dtype)
-    emit_reduce(lw, attrs["kind"], view, scalars, accumulate, target, slots, final)
+        places = _places(x.rank, attrs["axes"], attrs["keepdims"])
+        groups = [tuple(places[a] for a in axes) for axes in (walk.o_axes, *([] if walk.rows else [walk.i_axes]))]
+        extras = [v for v in epilogue_extras if v is not None]
+        epilogue["EPILOGUE"] = lw.slot(expr, extras, node.output.shape, groups)
+    types = {"T": x.dtype, "ACC": accumulate, "OUT": target.dtype}
+    source = view
+    for stage in plan_reduce(lw.info, attrs["kind"], walk, types):
+        out = target if stage.last else lw.temporary((stage.elements,), stage.types["OUT"])
+        slots = {**(prologue if stage.first else {}), **(epilogue if stage.last else {})}
+        lw.launch(
+            stage.spec, stage.types, {"x": source.ref(), "y": lw.bind(out)}, stage.scalars,
+            slots=with_epilogue(slots, stage.types["ACC"], out.dtype),
+        )  # fmt: skip
+        source = out
 
 
-def emit_reduce(
-    lw: Lowering, kind: str, view: View, scalars: Mapping[str, int], accumulate: np.dtype, target: View,
-    prologue: Mapping[str, Filled], epilogue: Mapping[str, Filled],
-) -> None:  # fmt: skip
-    """One launch, or two where few outputs of long reductions would leave compute units idle."""
-    length = scalars["R0"] * scalars["R1"]
-    outputs = scalars["O0"] * scalars["O1"] * scalars["I"]
-    parts = _parts(lw, outputs, scalars["I"], length)
-    if parts == 1:
-        slots = {**prologue, **epilogue}
-        _launch(lw, kind, view, {**scalars, "S": 1, "chunk": max(length, 1), "count": length}, accumulate, target, slots)
-        return
-    first, last = kernel.KINDS[kind].split if kernel.KINDS[kind].split[0] else (kind, kind)
-    chunk = -(-length // parts)
-    parts = -(-length // chunk)
-    o, i = scalars["O0"] * scalars["O1"], scalars["I"]
-    partial = lw.temporary((o, parts, i), _register_dtype(accumulate))
-    _launch(lw, first, view, {**scalars, "S": parts, "chunk": chunk, "count": chunk}, accumulate, partial, prologue)
-    again = {
-        "O0": 1, "O1": o, "x_o0": 0, "x_o1": parts * i, "R0": 1, "R1": parts, "x_r0": 0, "x_r1": i, "I": i, "x_i": 1,
-        "x_off": 0, "S": 1, "chunk": parts, "count": length,
-    }  # fmt: skip
-    _launch(lw, last, partial, again, partial.dtype, target, epilogue)
-
-
-def _parts(lw: Lowering, outputs: int, inner: int, length: int) -> int:
-    """Into how many parts to cut each reduction: enough to occupy the device, none shorter than 2048."""
-    wanted = 4 * lw.info.compute_units * (1 if lw.info.kind == "cpu" else 64)
-    units = max(outputs // (64 if inner >= 64 else 1), 1)
-    return max(1, min(wanted // units, length // 2048))
-
-
-def _register_dtype(dtype: np.dtype) -> np.dtype:
-    return dtypes.from_short(dtypes.info(dtype).register_short)
-
-
-def _launch(
-    lw: Lowering, kind: str, view: View, scalars: Mapping[str, int], accumulate: np.dtype, target: View,
-    slots: Mapping[str, Filled],
-) -> None:  # fmt: skip
-    values = dict(scalars)
-    name = f"reduce_{kind}"
-    if values["I"] == 1:
-        name = f"reduce_rows_{kind}"
-        del values["I"], values["x_i"]
-    lw.launch(
-        name, {"T": view.dtype, "ACC": accumulate, "OUT": target.dtype}, {"x": view.ref(), "y": lw.bind(target)}, values,
-        slots=slots,
-    )  # fmt: skip
+def _places(rank: int, axes: tuple[int, ...], keepdims: bool) -> dict[int, int]:
+    """Where each axis of the tensor is found in the reduced tensor (reduced axes only with ``keepdims``)."""
+    if keepdims:
+        return {d: d for d in range(rank)}
+    return {d: i for i, d in enumerate(d for d in range(rank) if d not in axes)}
