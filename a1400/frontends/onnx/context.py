@@ -1,0 +1,250 @@
+"""What a translator of one ONNX op sees: the node's inputs and attributes, and the graph it adds primitive ops to."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Hashable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from a1400.errors import GraphError, UnsupportedOpError
+from a1400.frontends.onnx.definitions import GraphDef, NodeDef
+from a1400.frontends.onnx.errors import NeedsValue
+from a1400.frontends.onnx.fold import freeze
+from a1400.graph.graph import FOLD_LIMIT, MAX_ELEMENTS, Value, evaluate_node
+from a1400.ops import OPS
+
+if TYPE_CHECKING:
+    from a1400.frontends.onnx.trace import Frame, Tracer
+
+#: what a node's output can be: a tensor, a sequence of tensors (a list), or nothing (an absent optional)
+Item = Value | list[Any] | None
+#: constants computed from shapes are folded up to this many elements; larger ones are left to the device
+_BIG_FOLD = 1 << 24
+#: graph inputs of at most this many integers (or floats) are worth a plan per value
+_STEERING = {"i": 64, "u": 64, "b": 64, "f": 16}
+_REQUIRED: Any = object()
+
+
+class Ctx:
+    """One ONNX node being translated.
+
+    ``c[i]`` is a required tensor input, ``c.opt(i)`` an optional one; ``c.op`` adds a primitive op and folds it when
+    its operands are constants; ``c.need*`` give values that must be known while tracing.
+    """
+
+    def __init__(self, tracer: Tracer, node: NodeDef, inputs: list[Item], frame: Frame, folding: bool) -> None:
+        self.tracer, self.node, self.inputs, self.frame = tracer, node, inputs, frame
+        self.graph, self.memo = tracer.graph, tracer.memo
+        self.opset = frame.opsets.get(node.domain, frame.opsets.get("", 1))
+        self._folding = folding  # the node's results are remembered as a whole: not its intermediate steps too
+
+    # ---- inputs --------------------------------------------------------------------------------------
+    def __len__(self) -> int:
+        return len(self.inputs)
+
+    def __getitem__(self, i: int) -> Value:
+        item = self.inputs[i] if -len(self.inputs) <= i < len(self.inputs) else None
+        if item is None:
+            raise GraphError(f"input {i} is missing")
+        if not isinstance(item, Value):
+            raise GraphError(f"input {i} is a sequence where a tensor is needed")
+        return item
+
+    def opt(self, i: int) -> Value | None:
+        """Input ``i``, or None when it is absent."""
+        return self[i] if i < len(self.inputs) and self.inputs[i] is not None else None
+
+    def tensors(self) -> list[Value]:
+        """All inputs of a variadic op; at least one."""
+        return [self[i] for i in range(max(len(self.inputs), 1))]
+
+    def wants(self, i: int) -> bool:
+        """True when the model uses output ``i``."""
+        return i < len(self.node.outputs) and bool(self.node.outputs[i])
+
+    # ---- attributes ----------------------------------------------------------------------------------
+    def attr(self, name: str, default: Any = None, kind: type | tuple[type, ...] = object) -> Any:
+        """The decoded attribute; ``default`` when absent, an error when absent and required or of another kind."""
+        value = self.tracer.attribute(self.node, name, self.frame)
+        if value is None:
+            if default is _REQUIRED:
+                raise GraphError(f"attribute {name!r} is missing")
+            return default
+        if not isinstance(value, kind):
+            raise GraphError(f"attribute {name!r} has the wrong type {type(value).__name__}")
+        return value
+
+    def integer(self, name: str, default: Any = _REQUIRED) -> int:
+        """Integer attribute."""
+        return self.attr(name, default, int)  # type: ignore[no-any-return]
+
+    def flag(self, name: str, default: bool = False) -> bool:
+        """Integer attribute used as a truth value."""
+        return bool(self.integer(name, int(default)))
+
+    def number(self, name: str, default: Any = _REQUIRED) -> float:
+        """Float attribute."""
+        return self.attr(name, default, (float, int))  # type: ignore[no-any-return]
+
+    def text(self, name: str, default: Any = _REQUIRED) -> str:
+        """String attribute."""
+        return self.attr(name, default, str)  # type: ignore[no-any-return]
+
+    def ints(self, name: str, default: Any = None) -> Any:
+        """Integer-list attribute (a tuple), or ``default``."""
+        return self.attr(name, default, tuple)
+
+    def floats(self, name: str, default: Any = None) -> Any:
+        """Float-list attribute (a tuple), or ``default``."""
+        return self.attr(name, default, tuple)
+
+    def subgraph(self, name: str) -> GraphDef:
+        """Graph attribute."""
+        return self.attr(name, _REQUIRED, GraphDef)  # type: ignore[no-any-return]
+
+    # ---- values that must be known now ---------------------------------------------------------------
+    def need(self, i: int, what: str) -> np.ndarray:
+        """The constant value of input ``i``; raises when it is only known at run time."""
+        return self.need_value(self[i], what, i)
+
+    def need_value(self, value: Value, what: str, i: int = -1) -> np.ndarray:
+        """As :meth:`need` for any value."""
+        if value.data is not None:
+            return value.data
+        name = self.node.inputs[i] if 0 <= i < len(self.node.inputs) else value.name
+        sources = self.tracer.dependencies(value)
+        text = f"{what} (input {name!r}) depends on run-time values of {', '.join(map(repr, sorted(sources)))}"
+        if sources and all(self.graph.inputs[s].size <= _STEERING.get(_kind(self.graph.inputs[s]), 0) for s in sources):
+            raise NeedsValue(tuple(sorted(sources)), text)
+        raise UnsupportedOpError(text + "; shapes that depend on data are not supported yet")
+
+    def need_ints(self, i: int, what: str) -> tuple[int, ...]:
+        """Input ``i`` as a tuple of integers."""
+        return tuple(int(v) for v in self.need(i, what).reshape(-1))
+
+    def need_scalar(self, i: int, what: str) -> Any:
+        """Input ``i`` as one Python number."""
+        array = self.need(i, what)
+        if array.size != 1:
+            raise GraphError(f"{what} must be one number, not of shape {list(array.shape)}")
+        return array.reshape(()).item()
+
+    def unsupported(self, why: str) -> UnsupportedOpError:
+        """The error for a use of the op that is not implemented."""
+        return UnsupportedOpError(why)
+
+    # ---- constants -----------------------------------------------------------------------------------
+    def const(self, array: Any, dtype: Any = None) -> Value:
+        """A constant; small shape-like data (weights come from the model itself)."""
+        return self.graph.constant(array, dtype)
+
+    def scalar(self, value: Any, like: Value | np.dtype | type) -> Value:
+        """A 0-d constant in the dtype of ``like``; the same array object on every trace."""
+        dtype = like.dtype if isinstance(like, Value) else np.dtype(like)
+        return self.graph.constant(self.memo.scalar(value, dtype))
+
+    def table(self, key: Hashable, make: Callable[[], np.ndarray]) -> Value:
+        """A constant made from numbers in ``key`` alone (a mask, a ramp): made once per model."""
+        return self.graph.constant(self.memo.results(key, (), lambda: [make()])[0])
+
+    # ---- building ------------------------------------------------------------------------------------
+    def op(self, op: str, *inputs: Value | None, **attrs: Any) -> Value:
+        """Append a one-output primitive op, or fold it."""
+        return self.multi(op, *inputs, **attrs)[0]
+
+    def multi(self, op: str, *inputs: Value | None, **attrs: Any) -> list[Value]:
+        """Append a primitive op and return all its outputs; constants in give constants out."""
+        definition = OPS[op]
+        arrays = [None if v is None else v.data for v in inputs]
+        if definition.random or any(v is not None and v.data is None for v in inputs):
+            return self.graph.multi(op, *inputs, **attrs)
+        results = definition.infer(attrs, *inputs)
+        if any(math.prod(shape) > MAX_ELEMENTS for shape, _ in results):
+            raise GraphError(f"a tensor of shape {[list(s) for s, _ in results]} is not possible")
+        size = sum(math.prod(shape) for shape, _ in results)
+
+        def compute() -> list[np.ndarray]:
+            outputs = evaluate_node(op, arrays, attrs)
+            return [_result(a, shape, dtype) for a, (shape, dtype) in zip(outputs, results)]
+
+        stable = not self._folding and all(a is None or self.memo.is_stable(a) for a in arrays)
+        operands = sum(a.size for a in arrays if a is not None)
+        if not definition.view and size > max(FOLD_LIMIT, _BIG_FOLD, 4 * operands if stable else 0):
+            return self.graph.multi(op, *inputs, **attrs)
+        if stable:
+            try:
+                key = (op, freeze(attrs))
+            except TypeError:
+                return [self.graph.constant(a) for a in compute()]
+            return [self.graph.constant(a) for a in self.memo.results(key, arrays, compute)]
+        return [self.graph.constant(a) for a in compute()]
+
+    # ---- shorthands ----------------------------------------------------------------------------------
+    def reshape(self, x: Value, shape: Sequence[int]) -> Value:
+        """``x`` in another shape; ``x`` itself when it has it already."""
+        return x if x.shape == tuple(shape) else self.op("reshape", x, shape=tuple(shape))
+
+    def transpose(self, x: Value, perm: Sequence[int]) -> Value:
+        """``x`` with axes permuted; undoes a transpose at once instead of stacking a second one on it."""
+        perm = tuple(int(p) for p in perm)
+        if perm == tuple(range(x.rank)):
+            return x
+        before = x.producer
+        if before is not None and before.op == "transpose" and before.inputs[0] is not None:
+            inner = before.attrs["perm"]
+            if len(perm) == x.rank and tuple(inner[p] for p in perm) == tuple(range(x.rank)):
+                return before.inputs[0]
+        return self.op("transpose", x, perm=perm)
+
+    def cast(self, x: Value, dtype: Any) -> Value:
+        """``x`` in another dtype."""
+        return x if x.dtype == np.dtype(dtype) else self.op("cast", x, to=np.dtype(dtype))
+
+    def expand(self, x: Value, shape: Sequence[int]) -> Value:
+        """``x`` broadcast to ``shape``."""
+        return x if x.shape == tuple(shape) else self.op("expand", x, shape=tuple(shape))
+
+    def slice(self, x: Value, axis: int, start: int, count: int, step: int = 1) -> Value:
+        """``count`` elements of one axis."""
+        if (start, step, count) == (0, 1, x.shape[axis]):
+            return x
+        starts, steps, shape = [0] * x.rank, [1] * x.rank, list(x.shape)
+        starts[axis], steps[axis], shape[axis] = start, step, count
+        return self.op("slice", x, starts=tuple(starts), shape=tuple(shape), steps=tuple(steps))
+
+    def concat(self, parts: Sequence[Value], axis: int) -> Value:
+        """Concatenation; a single part is returned as it is."""
+        return parts[0] if len(parts) == 1 else self.op("concat", *parts, axis=axis)
+
+    def reduce(self, kind: str, x: Value, axes: Sequence[int], keepdims: bool = True) -> Value:
+        """A reduction over ``axes``."""
+        return self.op("reduce", x, kind=kind, axes=tuple(axes), keepdims=keepdims)
+
+    def channels_last(self, x: Value) -> Value:
+        """NC... to N...C (transposes that meet cancel)."""
+        return self.transpose(x, (0, *range(2, x.rank), 1))
+
+    def channels_first(self, x: Value) -> Value:
+        """N...C to NC..."""
+        return self.transpose(x, (0, x.rank - 1, *range(1, x.rank - 1)))
+
+    def is_channels_last_view(self, x: Value) -> bool:
+        """True when ``x`` is the channels-first face of a channels-last tensor."""
+        node = x.producer
+        return node is not None and node.op == "transpose" and node.attrs["perm"] == (0, x.rank - 1, *range(1, x.rank - 1))
+
+    def axis(self, axis: int, rank: int) -> int:
+        """``axis`` in [0, rank); :class:`GraphError` outside."""
+        if not -rank <= axis < rank:
+            raise GraphError(f"axis {axis} is out of range for rank {rank}")
+        return axis % rank
+
+
+def _kind(value: Value) -> str:
+    return value.dtype.kind
+
+
+def _result(array: Any, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+    return np.asarray(array).astype(dtype, copy=False).reshape(shape)

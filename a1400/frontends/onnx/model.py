@@ -1,0 +1,118 @@
+"""Loading an ONNX model and tracing it."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import onnx
+
+from a1400.errors import GraphError, InputError, ModelFileError, UnsupportedOpError
+from a1400.frontends.onnx.external import ExternalData
+from a1400.frontends.onnx.fold import FoldMemo
+from a1400.frontends.onnx.library import Library
+from a1400.frontends.onnx.parse import parse_graph, read_opsets
+from a1400.frontends.onnx.reader import read_model
+from a1400.frontends.onnx.trace import Tracer
+from a1400.frontends.signature import ShapeDtype
+from a1400.graph.graph import MAX_ELEMENTS, Graph, Value
+
+OLDEST_OPSET = 7
+
+
+class OnnxModel:
+    """A parsed and checked ONNX model.
+
+    ``name``; ``inputs`` and ``outputs`` (name to :class:`ShapeDtype`); ``nodes`` (how many the file's graph has after
+    dropping what no output needs); ``opset``.  :meth:`graph` may be called from several threads.
+    """
+
+    def __init__(self, proto: onnx.ModelProto, folder: Path | None, name: str) -> None:
+        external = ExternalData(folder)
+        self._opsets = read_opsets(proto, OLDEST_OPSET)
+        self._library = Library(proto, self._opsets, external)
+        self._root = parse_graph(proto.graph, external)
+        self._library.check(self._root, self._opsets)
+        if not self._root.outputs:
+            raise GraphError("the model has no outputs: there is nothing to compute")
+        self.name = self._root.name or name
+        self.opset = self._opsets.get("", 0)
+        self.nodes = len(self._root.nodes)
+        # up to IR 3 every initializer is listed as an input as well; it stays a default that graph() can override
+        self.inputs: dict[str, ShapeDtype] = {
+            n: s for n, s in self._root.inputs.items() if n not in self._root.initializers
+        }
+        self.outputs: dict[str, ShapeDtype] = dict(self._root.outputs)
+        for input_name, signature in self.inputs.items():
+            if signature.dtype is None:
+                raise UnsupportedOpError(f"input {input_name!r} is not a numeric tensor; only those are supported")
+        self._memo = FoldMemo()
+        self._lock = threading.Lock()
+
+    def graph(
+        self, feeds_shapes: Mapping[str, tuple[int, ...]], values: Mapping[str, np.ndarray] | None = None
+    ) -> Graph:
+        """Trace for concrete input shapes.
+
+        ``values`` fixes inputs to arrays while tracing, for those that steer shapes (the graph keeps the input, unused);
+        it is then right for these values only.  Raises :class:`InputError` for names or shapes that do not fit the
+        model, :class:`NeedsValue` when a small input's value is needed, :class:`GraphError` and
+        :class:`UnsupportedOpError` naming the node otherwise.
+        """
+        defaults = {n: s for n, s in self._root.inputs.items() if n in self._root.initializers}
+        unknown = [n for n in feeds_shapes if n not in self.inputs and n not in defaults]
+        missing = [n for n in self.inputs if n not in feeds_shapes]
+        if unknown or missing:
+            parts = [f"no input is called {n!r}" for n in unknown] + [f"input {n!r} is not given" for n in missing]
+            signature = ", ".join(f"{n}: {s}" for n, s in self.inputs.items())
+            raise InputError(f"{'; '.join(parts)}; the model's inputs are {signature or 'none'}")
+        with self._lock:
+            tracer = Tracer(self._library, self._memo, self.name)
+            bound: dict[str, Value] = {}
+            for name, shape in feeds_shapes.items():
+                signature = self.inputs.get(name) or defaults[name]
+                bound[name] = self._bind(tracer.graph, name, tuple(int(d) for d in shape), signature)
+            for name, array in (values or {}).items():
+                if name not in bound:
+                    raise InputError(f"a value is given for {name!r}, which is not among the inputs")
+                data = np.asarray(array, bound[name].dtype)
+                if data.shape != bound[name].shape:
+                    raise InputError(f"the value given for {name!r} has shape {list(data.shape)}, not {list(bound[name].shape)}")
+                bound[name] = tracer.graph.constant(data, name=name)
+            return tracer.run(self._root, bound, self._opsets)
+
+    def _bind(self, graph: Graph, name: str, shape: tuple[int, ...], signature: ShapeDtype) -> Value:
+        if not signature.accepts(shape):
+            raise InputError(f"input {name!r} has shape {list(shape)}; the model takes {signature}")
+        size = 1
+        for d in shape:
+            size *= d
+        if size > MAX_ELEMENTS or any(d < 0 for d in shape):
+            raise InputError(f"input {name!r} cannot have the shape {list(shape)}")
+        assert signature.dtype is not None
+        return graph.input(name, shape, signature.dtype)
+
+    def __repr__(self) -> str:
+        inputs = ", ".join(f"{n}: {s}" for n, s in self.inputs.items())
+        return f"<OnnxModel {self.name!r} opset {self.opset}, {self.nodes} nodes, ({inputs})>"
+
+
+def load_onnx(source: str | os.PathLike[str] | bytes | onnx.ModelProto) -> OnnxModel:
+    """Read and check an ONNX model from a path, bytes or a ``ModelProto``.
+
+    Nothing is run.  Raises :class:`ModelFileError` (missing, not ONNX, damaged, opset out of range, tensor data that does
+    not fit or leaves the folder), :class:`GraphError` (cycles, undefined or doubly defined values) and
+    :class:`UnsupportedOpError` (all operators without a translation, with their nodes).
+    """
+    proto, folder, name = read_model(source)
+    try:
+        return OnnxModel(proto, folder, name)
+    except UnicodeDecodeError:
+        raise ModelFileError(f"{name}: the file is damaged: a name in it is not text") from None
+    except RecursionError:
+        raise GraphError(f"{name}: the graph is nested too deep") from None
+    except MemoryError:
+        raise ModelFileError(f"{name}: not enough memory to load the model") from None

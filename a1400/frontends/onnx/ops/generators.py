@@ -1,0 +1,65 @@
+"""Nodes that make constants, and those that do nothing at inference."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from a1400.errors import GraphError
+from a1400.frontends.onnx.context import Ctx
+from a1400.frontends.onnx.ops.registry import translates
+from a1400.frontends.onnx.tensors import dtype_of
+from a1400.graph.graph import Value
+
+
+@translates("Constant")
+def constant(c: Ctx) -> Value:
+    """A tensor, number or list kept in an attribute."""
+    for name, dtype in (
+        ("value", None), ("sparse_value", None), ("value_float", np.float32), ("value_int", np.int64),
+        ("value_floats", np.float32), ("value_ints", np.int64),
+    ):  # fmt: skip
+        value = c.attr(name)
+        if value is not None:
+            array = np.asarray(value, dtype)
+            if array.dtype == object:
+                raise c.unsupported("string constants are not supported")
+            return c.const(array)
+    raise c.unsupported("this kind of constant is not supported")
+
+
+@translates("Range")
+def arange(c: Ctx) -> Value:
+    """Numbers from start to limit."""
+    names = ("the start", "the limit", "the step")
+    start, limit, delta = (c.need_scalar(i, names[i]) for i in range(3))
+    if delta == 0:
+        raise GraphError("the step of Range is 0")
+    count = max(math.ceil((limit - start) / delta), 0)
+    if count > 2**31 - 1:
+        raise GraphError(f"a range of {count} numbers is not possible")
+    dtype = c[0].dtype
+    return c.table(("range", start, delta, count, str(dtype)), lambda: (start + np.arange(count) * delta).astype(dtype))
+
+
+@translates("EyeLike")
+def eye_like(c: Ctx) -> Value:
+    """Ones on a diagonal, in the operand's shape."""
+    if c[0].rank != 2:
+        raise GraphError(f"a matrix is needed, not {list(c[0].shape)}")
+    (rows, columns), k = c[0].shape, c.integer("k", 0)
+    to = c.attr("dtype", None, int)
+    dtype = c[0].dtype if to is None else dtype_of(to, "the result")
+    return c.table(("eye", rows, columns, k, str(dtype)), lambda: np.eye(rows, columns, k).astype(dtype))
+
+
+@translates("Dropout")
+def dropout(c: Ctx) -> object:
+    """Nothing at inference; the mask is all ones."""
+    if c.opset >= 12 and c.opt(2) is not None and bool(c.need_scalar(2, "the training flag")):
+        if c.opt(1) is None or c.need_scalar(1, "the ratio") != 0:
+            raise c.unsupported("Dropout in training mode is random; export the model in inference mode")
+    if not c.wants(1):
+        return c[0]
+    return c[0], c.expand(c.scalar(1, np.bool_ if c.opset >= 10 else c[0].dtype), c[0].shape)

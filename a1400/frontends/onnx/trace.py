@@ -1,0 +1,241 @@
+"""Tracing: walk the parsed model for concrete input shapes and emit primitive ops."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from a1400 import dtypes
+from a1400.errors import A1400Error, GraphError, UnsupportedOpError
+from a1400.frontends.onnx.context import Ctx, Item
+from a1400.frontends.onnx.definitions import Attr, FunctionDef, GraphDef, NodeDef
+from a1400.frontends.onnx.errors import NeedsValue
+from a1400.frontends.onnx.fold import FoldMemo
+from a1400.frontends.onnx.library import Library
+from a1400.frontends.onnx.ops.registry import Translator
+from a1400.graph.graph import Graph, Value
+
+#: nodes translated in one trace, unrolled loops and inlined functions included
+_MAX_NODES = 500_000
+
+
+class Scope:
+    """Names to values; subgraphs see the names of the graph around them."""
+
+    def __init__(self, parent: Scope | None = None) -> None:
+        self.parent, self.values = parent, {}  # type: tuple[Scope | None, dict[str, Item]]
+
+    def __getitem__(self, name: str) -> Item:
+        scope: Scope | None = self
+        while scope is not None:
+            if name in scope.values:
+                return scope.values[name]
+            scope = scope.parent
+        raise GraphError(f"value {name!r} is not defined")
+
+    def __setitem__(self, name: str, value: Item) -> None:
+        self.values[name] = value
+
+
+@dataclass
+class Frame:
+    """Where a node stands: the opsets in force, the attributes bound by function calls, the label's prefix."""
+
+    opsets: dict[str, int]
+    bindings: dict[str, Attr] = field(default_factory=dict)
+    prefix: str = ""
+
+
+class Tracer:
+    """One trace of a model into a new graph."""
+
+    def __init__(self, library: Library, memo: FoldMemo, name: str) -> None:
+        self.library, self.memo = library, memo
+        self.graph = Graph(name)
+        self._count = 0
+
+    def run(self, root: GraphDef, inputs: dict[str, Value], opsets: dict[str, int]) -> Graph:
+        """Translate ``root`` with ``inputs`` bound; returns the finished graph."""
+        scope = Scope()
+        for name, value in inputs.items():
+            scope[name] = value
+        for name, item in zip(root.outputs, self.body(root, scope, Frame(opsets))):
+            if not isinstance(item, Value):
+                raise UnsupportedOpError(f"output {name!r} is not a tensor; sequences and optionals cannot be outputs")
+            self.graph.output(name, item)
+        self.graph.source = ()
+        self.graph.remove_dead()
+        for node in self.graph.nodes:
+            for value in node.outputs:
+                if value.dtype not in dtypes.ALL:
+                    raise UnsupportedOpError(f"node {node.sources[0]!r} computes in {value.dtype}, which is not supported")
+        return self.graph
+
+    def body(self, graph: GraphDef, scope: Scope, frame: Frame) -> list[Item]:
+        """Translate the nodes of a graph or subgraph into ``scope``; returns its outputs."""
+        for name, array in graph.initializers.items():
+            if name not in scope.values:
+                scope[name] = self.graph.constant(self.memo.keep(array), name=name)
+        for node in graph.nodes:
+            self.node(node, scope, frame)
+        return [scope[name] for name in graph.outputs]
+
+    def subgraph(self, graph: GraphDef, scope: Scope, frame: Frame, arguments: Sequence[Item] = ()) -> list[Item]:
+        """Translate a subgraph attribute with its inputs bound to ``arguments``."""
+        inner = Scope(scope)
+        if len(arguments) != len(graph.inputs):
+            raise GraphError(f"subgraph {graph.name!r} takes {len(graph.inputs)} inputs, got {len(arguments)}")
+        for name, value in zip(graph.inputs, arguments):
+            inner[name] = value
+        return self.body(graph, inner, frame)
+
+    # ---- one node ------------------------------------------------------------------------------------
+    def node(self, node: NodeDef, scope: Scope, frame: Frame) -> None:
+        """Translate one node and bind its outputs."""
+        self._count += 1
+        if self._count > _MAX_NODES:
+            raise GraphError(f"the model expands to more than {_MAX_NODES} nodes")
+        label = frame.prefix + node.label
+        self.graph.source = (label,)
+        self.scope = scope
+        try:
+            with np.errstate(all="ignore"), warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                outputs = self._translate(node, scope, frame)
+        except NeedsValue as error:
+            raise NeedsValue(error.inputs, _context(node, label, error)) from None
+        except A1400Error as error:
+            raise type(error)(_context(node, label, error)) from None
+        except RecursionError:
+            raise GraphError(f"node {label!r} ({node.qualified}): nested too deep") from None
+        except MemoryError:
+            raise GraphError(f"node {label!r} ({node.qualified}): not enough memory to translate it") from None
+        except (ArithmeticError, LookupError, TypeError, ValueError, AttributeError, AssertionError) as error:
+            # a translator met something it did not foresee: a malformed node, reported as one
+            text = f"node {label!r} ({node.qualified}) is malformed: {type(error).__name__}: {error}"
+            raise GraphError(text) from error
+        self.graph.source = (label,)
+        for i, name in enumerate(node.outputs):
+            if not name:
+                continue
+            if i >= len(outputs):
+                raise GraphError(f"node {label!r} ({node.qualified}) has no output number {i} ({name!r})")
+            value = outputs[i]
+            if isinstance(value, Value) and not value.name:
+                value.name = name
+            scope[name] = value
+
+    def _translate(self, node: NodeDef, scope: Scope, frame: Frame) -> list[Item]:
+        inputs = [scope[name] if name else None for name in node.inputs]
+        function = self.library.function(node)
+        if function is not None:
+            return self._call(function, node, inputs, frame, frame.opsets)
+        translator = self.library.translator(node, frame.opsets)
+        if translator is not None:
+            outputs = self._own(translator, node, inputs, frame)
+            if outputs is not None:
+                return outputs
+        body = self.library.schema_body(node, inputs, frame.opsets, self._bound(node, frame))
+        if body is None:
+            raise UnsupportedOpError("this operator, or this use of it, is not supported")
+        return self._call(body, node, inputs, frame, body.opsets)
+
+    def _own(self, translator: Translator, node: NodeDef, inputs: list[Item], frame: Frame) -> list[Item] | None:
+        """What our translator makes of the node; None when it leaves this use to the op's ONNX body."""
+        if self._memorable(node, inputs):
+            arrays = [v.data if isinstance(v, Value) else None for v in inputs]
+            key = ("node", id(node), frame.opsets.get(node.domain))
+            made: list[Item] = []
+
+            def fold() -> list[np.ndarray]:
+                made.extend(_apply(translator, Ctx(self, node, inputs, frame, folding=True)) or ())
+                if made and all(isinstance(v, Value) and v.data is not None for v in made):
+                    return [v.data for v in made]  # type: ignore[union-attr,misc]
+                raise _NotConstant
+
+            try:
+                return [self.graph.constant(a) for a in self.memo.results(key, arrays, fold)]
+            except _NotConstant:
+                return made or None
+        return _apply(translator, Ctx(self, node, inputs, frame, folding=False))
+
+    def _memorable(self, node: NodeDef, inputs: list[Item]) -> bool:
+        """True when the node's result can only be the same on every trace."""
+        if any(a.graph is not None or a.reference for a in node.attrs.values()):
+            return False
+        return all(v is None or (isinstance(v, Value) and v.data is not None and self.memo.is_stable(v.data)) for v in inputs)
+
+    def _bound(self, node: NodeDef, frame: Frame) -> dict[str, Attr]:
+        """The node's attributes with references to function attributes resolved."""
+        bound: dict[str, Attr] = {}
+        for name, attr in node.attrs.items():
+            actual = frame.bindings.get(attr.reference) if attr.reference else attr
+            if actual is not None:
+                bound[name] = actual
+        return bound
+
+    def attribute(self, node: NodeDef, name: str, frame: Frame) -> Any:
+        """Decoded attribute, None when absent."""
+        attr = node.attrs.get(name)
+        if attr is not None and attr.reference:
+            attr = frame.bindings.get(attr.reference)
+        if attr is None:
+            return None
+        value = attr.value
+        return self.memo.keep(value) if isinstance(value, np.ndarray) else value
+
+    def _call(
+        self, function: FunctionDef, node: NodeDef, inputs: list[Item], frame: Frame, opsets: dict[str, int]
+    ) -> list[Item]:
+        """Inline a function body at ``node``."""
+        if len(inputs) > len(function.inputs):
+            raise GraphError(f"{len(inputs)} inputs given, {len(function.inputs)} taken")
+        if frame.prefix.count("/") > 64:
+            raise GraphError("functions call each other too deeply")
+        scope = Scope()
+        for i, name in enumerate(function.inputs):
+            scope[name] = inputs[i] if i < len(inputs) else None
+        bindings = {**function.defaults, **self._bound(node, frame)}
+        inner = Frame(function.opsets or opsets, bindings, f"{frame.prefix}{node.label}/")
+        for child in function.nodes:
+            self.node(child, scope, inner)
+        return [scope.values.get(name) for name in function.outputs]
+
+    # ---- what values depend on -----------------------------------------------------------------------
+    def dependencies(self, value: Value) -> set[str]:
+        """Names of the graph inputs whose run-time values reach ``value``."""
+        names = {id(v): n for n, v in self.graph.inputs.items()}
+        found: set[str] = set()
+        seen: set[int] = set()
+        stack = [value]
+        while stack:
+            v = stack.pop()
+            if id(v) in seen:
+                continue
+            seen.add(id(v))
+            if id(v) in names:
+                found.add(names[id(v)])
+            elif v.producer is not None:
+                stack.extend(i for i in v.producer.inputs if i is not None)
+        return found
+
+
+class _NotConstant(Exception):
+    """A node over constants whose result was too big to fold."""
+
+
+def _apply(translator: Translator, c: Ctx) -> list[Item] | None:
+    result = translator(c)
+    if result is NotImplemented:
+        return None
+    return list(result) if isinstance(result, tuple) else [result]
+
+
+def _context(node: NodeDef, label: str, error: Exception) -> str:
+    """The message with the node named; inner nodes of functions and subgraphs keep their own names."""
+    text = str(error)
+    return text if text.startswith("node ") else f"node {label!r} ({node.qualified}): {text}"

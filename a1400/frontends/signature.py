@@ -1,0 +1,32 @@
+"""What a model says about its inputs and outputs before any shape is known."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+Dim = int | str | None
+
+
+@dataclass(frozen=True)
+class ShapeDtype:
+    """Shape and dtype of a model's input or output.
+
+    A dimension is a number, the name of a symbolic size (``"batch"``) or None where the model says nothing;
+    ``shape`` is None when not even the rank is known.  ``dtype`` is None for an output whose model gives no type.
+    """
+
+    shape: tuple[Dim, ...] | None
+    dtype: np.dtype | None
+
+    def accepts(self, shape: tuple[int, ...]) -> bool:
+        """True when the concrete ``shape`` fits."""
+        if self.shape is None:
+            return True
+        return len(shape) == len(self.shape) and all(not isinstance(d, int) or d == n for d, n in zip(self.shape, shape))
+
+    def __str__(self) -> str:
+        if self.shape is None:
+            return f"{self.dtype}[...]"
+        return f"{self.dtype}[{', '.join('?' if d is None else str(d) for d in self.shape)}]"
