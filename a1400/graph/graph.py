@@ -238,6 +238,31 @@ def evaluate_node(op: str, arrays: Sequence[np.ndarray | None], attrs: dict[str,
     return list(result) if isinstance(result, (tuple, list)) else [result]
 
 
+def _evaluate_fused(node: Node, arrays: list[np.ndarray | None]) -> list[np.ndarray]:
+    """Outputs of a node with the expressions that fusion attached to it.
+
+    Inputs are ``[own..., prologue extras..., epilogue extras...]``; attr ``prologue`` is applied to own input 0, attr
+    ``epilogue`` to output 0; their operand 0 is that value, the extras follow.
+    """
+    from a1400.kernels import expr
+
+    prologue, epilogue = node.attrs.get("prologue"), node.attrs.get("epilogue")
+    if prologue is None and epilogue is None:
+        return evaluate_node(node.op, arrays, node.attrs)
+    last = len(arrays) - int(node.attrs.get("epilogue_inputs", 0))
+    own = last - int(node.attrs.get("prologue_inputs", 0))
+    first, rest = arrays[0], arrays[1:own]
+    if prologue is not None:
+        assert first is not None
+        operands = [first, *(a for a in arrays[own:last] if a is not None)]
+        first = np.broadcast_to(expr.evaluate(prologue, operands), first.shape)
+    results = evaluate_node(node.op, [first, *rest], node.attrs)
+    if epilogue is not None:
+        operands = [results[0], *(a for a in arrays[last:] if a is not None)]
+        results[0] = np.broadcast_to(expr.evaluate(epilogue, operands), results[0].shape)
+    return results
+
+
 def evaluate(graph: Graph, feeds: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Run the whole graph through the NumPy references: the slow, independent answer."""
     values: dict[int, np.ndarray] = {id(v): np.asarray(feeds[n], v.dtype) for n, v in graph.inputs.items()}
@@ -248,7 +273,7 @@ def evaluate(graph: Graph, feeds: dict[str, np.ndarray]) -> dict[str, np.ndarray
         return value.data if value.data is not None else values[id(value)]
 
     for node in graph.nodes:
-        arrays = evaluate_node(node.op, [get(v) for v in node.inputs], node.attrs)
+        arrays = _evaluate_fused(node, [get(v) for v in node.inputs])
         for value, array in zip(node.outputs, arrays):
             values[id(value)] = np.asarray(array).astype(value.dtype, copy=False).reshape(value.shape)
     return {name: np.asarray(get(v)) for name, v in graph.outputs.items()}

@@ -1,0 +1,69 @@
+"""The table of passes and the order in which they run."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Collection
+from typing import Any
+
+from a1400.backends.base import DeviceInfo
+from a1400.graph.graph import Graph
+from a1400.optimizer.algebra import algebra
+from a1400.optimizer.batch_norm import batch_norm_folding
+from a1400.optimizer.cse import common_subexpressions
+from a1400.optimizer.folding import constant_folding, dead_code
+from a1400.optimizer.fusion import fusion
+from a1400.optimizer.layout import layout
+from a1400.optimizer.memo import Memo, canonicalise
+from a1400.optimizer.report import PassResult, Report
+from a1400.optimizer.rewriter import Context
+from a1400.optimizer.shape_folding import shape_folding
+
+Pass = Callable[[Context], None]
+
+#: name -> (pass, what it does in one line), in the order of first running
+PASSES: dict[str, tuple[Pass, str]] = {
+    "dead_code": (dead_code, "drop nodes that no output needs"),
+    "constant_folding": (constant_folding, "compute what depends on constants only, once per model"),
+    "shape_folding": (shape_folding, "remove and merge reshapes, transposes, expands, slices, pads and casts"),
+    "algebra": (algebra, "simplify arithmetic: neutral operands, powers, divisions by constants, casts, clips"),
+    "common_subexpressions": (common_subexpressions, "compute equal expressions once"),
+    "layout": (layout, "sink transposes until they cancel"),
+    "batch_norm_folding": (batch_norm_folding, "fold per-channel factors and shifts into weights and one bias"),
+    "fusion": (fusion, "fuse pointwise nodes; attach them to the kernels that make or read their data"),
+}
+
+#: passes open opportunities for each other, so some run more than once
+SCHEDULE = (
+    "dead_code", "constant_folding", "shape_folding", "algebra", "common_subexpressions", "recognition",
+    "layout", "shape_folding", "batch_norm_folding", "common_subexpressions", "fusion", "dead_code",
+)  # fmt: skip
+
+
+def optimize(
+    graph: Graph, *, disable: Collection[str] = (), memo: dict[Any, Any] | None = None, info: DeviceInfo | None = None
+) -> Report:
+    """Optimise ``graph`` in place and say what was done.
+
+    ``disable`` names passes (keys of :data:`PASSES`) to leave out.  ``memo`` is a dict that lives as long as the model:
+    constants computed from weights are kept in it, so that another trace of the same model finds the same array
+    objects.  Names, dtypes and shapes of the graph's outputs stay; values change by rounding at most.
+
+    Raises :class:`ValueError` for an unknown pass name.
+    """
+    disable = [disable] if isinstance(disable, str) else disable
+    unknown = sorted(set(disable) - set(PASSES))
+    if unknown:
+        raise ValueError(f"no pass is called {', '.join(map(repr, unknown))}; the passes are {', '.join(PASSES)}")
+    report = Report(disabled=tuple(name for name in PASSES if name in disable))
+    shared = Memo(memo)
+    canonicalise(graph, shared)
+    for name in SCHEDULE:
+        if name in disable or name not in PASSES:
+            continue
+        ctx = Context(graph, shared, info, PassResult(name, nodes_before=len(graph.nodes)))
+        start = time.perf_counter()
+        PASSES[name][0](ctx)
+        ctx.result.seconds, ctx.result.nodes_after = time.perf_counter() - start, len(graph.nodes)
+        report.passes.append(ctx.result)
+    return report
