@@ -26,7 +26,7 @@ OLDEST_OPSET = 7
 class OnnxModel:
     """A parsed and checked ONNX model.
 
-    ``name``; ``inputs`` and ``outputs`` (name to :class:`ShapeDtype`); ``nodes`` (how many the file's graph has after
+    ``name``; ``inputs`` and ``outputs`` (name to :class:`ShapeDtype`); ``node_ops`` (node label to operator); ``nodes`` (how many the file's graph has after
     dropping what no output needs); ``opset``.  :meth:`graph` may be called from several threads.
     """
 
@@ -49,6 +49,7 @@ class OnnxModel:
         for input_name, signature in self.inputs.items():
             if signature.dtype is None:
                 raise UnsupportedOpError(f"input {input_name!r} is not a numeric tensor; only those are supported")
+        self.node_ops: dict[str, str] = {n.label: n.op for n in self._root.nodes}
         self._memo = FoldMemo()
         self._lock = threading.Lock()
 
