@@ -1,0 +1,1 @@
+"""Architectures that the tests export to ONNX with random weights."""
