@@ -4,6 +4,8 @@
 
 Each row runs a kernel, ONNX Runtime and a loop of nothing but fused multiply-adds in turn, round after round, and
 keeps the best time of each: what else the machine does disturbs all three alike.  ``peak`` is that loop's rate.
+On a machine that is busy with other things, pin the process to one core and count processor time instead:
+``taskset -c 1 python benchmarks/kernels_gemm_conv.py --threads 1 --cpu-time``.
 """
 
 from __future__ import annotations
@@ -184,21 +186,21 @@ class Bench:
         return lambda: session.run_with_iobinding(binding)
 
 
-def best_times(runs: Sequence[Run], rounds: int) -> list[float]:
+def best_times(runs: Sequence[Run], rounds: int, clock: Callable[[], float]) -> list[float]:
     """Best time of each function; they take turns, each repeated to fill about two milliseconds."""
     counts = []
     for run in runs:
         run()
-        start = time.perf_counter()
+        start = clock()
         run()
-        counts.append(max(1, min(200, int(2e-3 / (time.perf_counter() - start)))))
+        counts.append(max(1, min(200, int(2e-3 / (clock() - start)))))
     best = [float("inf")] * len(runs)
     for _ in range(rounds):
         for i, run in enumerate(runs):
-            start = time.perf_counter()
+            start = clock()
             for _ in range(counts[i]):
                 run()
-            best[i] = min(best[i], (time.perf_counter() - start) / counts[i])
+            best[i] = min(best[i], (clock() - start) / counts[i])
         time.sleep(0.02)  # ONNX Runtime's threads go on spinning for a while, and would take a core from whoever is next
     return best
 
@@ -211,9 +213,11 @@ def main() -> None:
     parser.add_argument("--only", default="", help="gemm, conv, depthwise or transpose")
     parser.add_argument("--rounds", type=int, default=20)
     parser.add_argument("--threads", type=int, default=0, help="threads of ONNX Runtime; 0 lets it choose")
+    parser.add_argument("--cpu-time", action="store_true", help="count processor time of the process, not time")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     device = choose(options.backend, options.device)
+    clock = time.process_time if options.cpu_time else time.perf_counter
     bench = Bench(device, options.threads)
     results = []
     if not options.json:
@@ -225,7 +229,7 @@ def main() -> None:
         rng = np.random.default_rng(0)
         run, flops, nbytes = bench.kernel(row, rng)
         peak, other = bench.peak(), bench.onnxruntime(row, rng)
-        times = best_times([run, *([peak[0]] if peak else []), *([other] if other else [])], options.rounds)
+        times = best_times([run, *([peak[0]] if peak else []), *([other] if other else [])], options.rounds, clock)
         rate = flops / times[0]
         result = {"kind": row.kind, "label": row.label, "us": times[0] * 1e6, "gflops": rate / 1e9,
                   "gbytes": nbytes / times[0] / 1e9}  # fmt: skip

@@ -13,13 +13,13 @@ from a1400.kernels.gemm_pack import PANEL
 
 _ITEM_FLOPS = 1.5e6  # about 15 microseconds: ten times what starting an item costs
 _MOST_ITEMS = 192
-_L2_FLOATS = 160 * 1024  # what an item's panels may take of the second-level cache
+_L2_FLOATS = 320 * 1024  # what an item's panels may take: about a second-level cache, measured to be flat around this
 
 
 def split(rows: int, depth: int, columns: int, batch: int, mr: int, npc: int) -> tuple[int, int]:
     """Number of work-items over (row blocks, panels) for each of ``batch`` products ``rows x depth x columns``."""
     blocks, panels = max(1, -(-rows // mr)), max(1, -(-columns // PANEL))
-    flops = 2.0 * rows * depth * columns * batch
+    flops = 2.0 * max(rows, 6) * depth * columns * batch  # few rows: reading B takes as long as six of them
     wanted = max(1, min(_MOST_ITEMS, int(flops / _ITEM_FLOPS)))
     per = max(1, wanted // max(1, batch))  # items wanted for one product
     # panels of one item: as many as the cache holds, at most what the kernel's scratch holds

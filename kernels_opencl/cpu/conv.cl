@@ -8,7 +8,8 @@
 #include "conv_block.clh"
 
 __attribute__((reqd_work_group_size(1, 1, 1))) KERNEL_ENTRY {
-    float block[MR * GEMM_LD];
+    float16 block_vectors[MR * GEMM_LD / 16]; /* vectors, so that it is aligned as one */
+    float *block = (float *)block_vectors;
     float16 sums[NPC * MR * 2];
     /* of each row: image, input coordinates of tap 0, element of tap 0, whether all taps are inside the image */
     int image[MR], id0[MR], ih0[MR], iw0[MR], origin[MR], inside[MR];
@@ -62,8 +63,9 @@ __attribute__((reqd_work_group_size(1, 1, 1))) KERNEL_ENTRY {
                         int kw = w0, kh = line0 % KH, kd = line0 / KH;
                         float *to = block + r * GEMM_LD - k0;
                         if (inside[r]) {
-                            for (int start = k0; start < k1;) {
-                                int at = origin[r] + (kd * dd * H + kh * dh) * line_step + kw * tap_step;
+                            int line = origin[r] + (kd * dd * H + kh * dh) * line_step;
+                            for (int start = k0; start < k1; line += dh * line_step) {
+                                int at = line + kw * tap_step;
                                 for (; kw < runs_w && start < k1; kw++, start += run, at += tap_step)
                                     for (int i = 0; i < run; i += 16)
                                         vstore16(TA_load_v(x, at + i), 0, to + start + i);
@@ -71,6 +73,7 @@ __attribute__((reqd_work_group_size(1, 1, 1))) KERNEL_ENTRY {
                                 if (++kh == KH) {
                                     kh = 0;
                                     kd++;
+                                    line += (dd * H - KH * dh) * line_step;
                                 }
                             }
                             continue;

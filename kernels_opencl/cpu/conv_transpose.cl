@@ -17,7 +17,8 @@ FN int phase_tap(int k, int count, int dilation, int stride, int phase) {
 }
 
 __attribute__((reqd_work_group_size(1, 1, 1))) KERNEL_ENTRY {
-    float block[MR * GEMM_LD];
+    float16 block_vectors[MR * GEMM_LD / 16]; /* vectors, so that it is aligned as one */
+    float *block = (float *)block_vectors;
     float16 sums[NPC * MR * 2];
     int image[MR], pixel[MR], fd[MR], fh[MR], fw[MR]; /* of each row: image, output pixel, its coordinates + pads */
     const int cg = C / groups, columns = OC / groups, phases = sd * sh * sw;

@@ -5,7 +5,8 @@
 #include "gemm_micro.clh"
 
 __attribute__((reqd_work_group_size(1, 1, 1))) KERNEL_ENTRY {
-    float block[MR * GEMM_LD];
+    float16 block_vectors[MR * GEMM_LD / 16]; /* vectors, so that it is aligned as one */
+    float *block = (float *)block_vectors;
     float16 sums[NPC * MR * 2];
     const int batch = group_id(2), i0 = batch / nb1, i1 = batch - i0 * nb1;
     const int a_base = a_off + i0 * a_b0 + i1 * a_b1, b_base = b_off + i0 * b_b0 + i1 * b_b1;
