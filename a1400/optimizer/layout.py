@@ -2,9 +2,9 @@
 
 One forward walk in which a transposed value is not computed but *described*: a base value and a permutation.  An op
 that can work on the base in its stead does so (``layout_rules.py``) and its result is described in turn; an op that
-cannot gets the transpose after all.  Two transposes in a row compose; nothing is left of a permutation and its inverse.  Where
-operands come in different layouts, the one that moves the fewest elements is taken, with an eye on the transposes that
-follow (:func:`wishes`).
+cannot gets the transpose after all.  Two transposes in a row compose; nothing is left of a permutation and its inverse.
+Where operands come in different layouts, the one that moves the fewest elements is taken, with an eye on the transposes
+that follow (:func:`wishes`).
 
 Each walk visits each node once.  Walks are repeated, at most ``WALKS`` times, as long as the number of elements moved
 by transposes falls; a walk that does not lower it (the first excepted, which may make room for fusion) is taken back.
