@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from a1400 import dtypes
-from a1400.backends.base import Buffer, Device
+from a1400.backends.base import BoundLaunch, Buffer, Device, Stream
 from a1400.kernels.source import program_text
 from a1400.kernels.spec import Case, Data, KernelCall, KernelSpec, SlotArgument, Variant, call
 
@@ -66,16 +66,16 @@ def run_case(
         if p.kind == "out":
             shape, kind = case.outputs[p.name]
             dtype = case.types[kind] if kind in case.types else dtypes.from_short(kind)
-            array = np.frombuffer(
-                bytearray([_POISON_BYTE]) * (int(np.prod(shape)) * dtype.itemsize), dtype
-            ).reshape(shape)
+            array = np.frombuffer(bytearray([_POISON_BYTE]) * (int(np.prod(shape)) * dtype.itemsize), dtype).reshape(
+                shape
+            )
         else:
             array = inputs[p.name]
         outputs[p.name] = array
         buffers[p.name] = _guarded(device, stream, array)
     slots = {}
-    for name, operands in slot_arrays.items():
-        arguments = [SlotArgument(_guarded(device, stream, a), off, st) for a, off, st in operands]
+    for name, arrays in slot_arrays.items():
+        arguments = [SlotArgument(_guarded(device, stream, a), off, st) for a, off, st in arrays]
         slots[name] = (case.slots[name][0], arguments)
     kernel_call = call(spec, variant, case.types, buffers, case.scalars, tunables, slots)
     bound = bind(kernel_call, device)
@@ -100,7 +100,7 @@ def run_case(
     return findings
 
 
-def bind(kernel_call: KernelCall, device: Device):  # noqa: ANN201 - BoundLaunch
+def bind(kernel_call: KernelCall, device: Device) -> BoundLaunch:
     """Compile the call's program on ``device`` and bind its (real) buffers."""
     language = device.info.backend
     text = program_text(kernel_call, language)
@@ -110,7 +110,7 @@ def bind(kernel_call: KernelCall, device: Device):  # noqa: ANN201 - BoundLaunch
 
 
 def compare(got: np.ndarray, expected: np.ndarray, tolerance: tuple[float, float], exact: bool) -> str:
-    """Empty if equal (bit-equal values in exact mode, else rtol and atol x the reference's scale), else what differs."""
+    """Empty if equal (values in exact mode, else within rtol and atol x the reference's scale), else what differs."""
     expected = np.asarray(expected)
     if got.shape != expected.shape:
         return f"shape {got.shape}, expected {expected.shape}"
@@ -145,7 +145,7 @@ def _tolerance(spec: KernelSpec, dtype: np.dtype) -> tuple[float, float]:
     return spec.tolerance.get(dtypes.short(dtype), (1e-5, 1e-5))
 
 
-def _guarded(device: Device, stream, array: np.ndarray) -> Buffer:  # noqa: ANN001 - Stream
+def _guarded(device: Device, stream: Stream, array: np.ndarray) -> Buffer:
     raw = np.full(array.nbytes + CANARY, _CANARY_BYTE, np.uint8)
     raw[: array.nbytes] = np.frombuffer(np.ascontiguousarray(array).tobytes(), np.uint8)
     buffer = device.alloc(raw.nbytes)

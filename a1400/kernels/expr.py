@@ -111,7 +111,7 @@ def evaluate(root: Expr, operands: Sequence[np.ndarray]) -> np.ndarray:
     values: dict[int, np.ndarray] = {}
     for node in topological([root]):
         if node.op == "arg":
-            operand = operands[node.value]  # type: ignore[index,call-overload]
+            operand = operands[node.value]  # type: ignore[index]
             values[id(node)] = operand.astype(np.float32) if dtypes.info(node.dtype).register == "float" else operand
         elif node.op == "const":
             values[id(node)] = np.asarray(node.value, dtype=_compute_dtype(node.dtype))

@@ -34,9 +34,7 @@ def rank_for(rank: int) -> int:
     raise ValueError(f"an index space of {rank} dimensions is more than the pointwise kernel has")
 
 
-def collapse(
-    sizes: Sequence[int], strides: Sequence[Sequence[int]]
-) -> tuple[tuple[int, ...], list[tuple[int, ...]]]:
+def collapse(sizes: Sequence[int], strides: Sequence[Sequence[int]]) -> tuple[tuple[int, ...], list[tuple[int, ...]]]:
     """Fewest dimensions that describe the same walk through memory.
 
     ``strides`` has one sequence per view (the output and every operand), each as long as ``sizes``.
@@ -135,7 +133,11 @@ def _spec(rank: int) -> KernelSpec:
     )  # fmt: skip
     gpu = Variant(
         "gpu", "gpu", _gpu_geometry(rank),
-        (fixed, Tunable("GROUP", 256, (64, 128, 256), "threads"), Tunable("ITEMS", 1, (1, 2, 4), "elements per thread")),
+        (
+            fixed,
+            Tunable("GROUP", 256, (64, 128, 256), "threads of a group"),
+            Tunable("ITEMS", 1, (1, 2, 4), "elements per thread"),
+        ),
         source="pointwise", requires=_fp64_if_needed, test_tunables=({"GROUP": 64, "ITEMS": 4},) if rank == 2 else (),
     )  # fmt: skip
     lines = ["out y: T", *(f"int n{d}" for d in dims), "int y_off", *(f"int y_s{d}" for d in dims)]

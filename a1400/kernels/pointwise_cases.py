@@ -63,8 +63,8 @@ def view(array: np.ndarray, offset: int, strides: Sequence[int], sizes: Sequence
 
 
 def make_case(
-    name: str, sizes: Sequence[int], expr: Expr, operands: Sequence[View], *, out: tuple[int, int, Sequence[int]] | None = None,
-    exact: bool = True, chunk: tuple[int, int] | None = None,
+    name: str, sizes: Sequence[int], expr: Expr, operands: Sequence[View], *,
+    out: tuple[int, int, Sequence[int]] | None = None, exact: bool = True, chunk: tuple[int, int] | None = None,
 ) -> Case:  # fmt: skip
     """A case over ``sizes``; ``out`` is (elements, offset, strides), contiguous by default; ``chunk`` the CPU split."""
     rank = len(sizes)
@@ -75,9 +75,7 @@ def make_case(
     values |= {f"y_s{d}": s for d, s in enumerate(strides)}
     values |= {"rows_per_item": rows_per_item, "inner_chunk": inner_chunk}
     code = SlotCode(expr, tuple(Operand(a.dtype, st[-1] if st[-1] in (0, 1) else 2) for a, _, st in operands))
-    return Case(
-        name, {}, values, {"y": ((count,), "T")}, {"T": expr.dtype}, {"BODY": (code, tuple(operands))}, exact
-    )
+    return Case(name, {}, values, {"y": ((count,), "T")}, {"T": expr.dtype}, {"BODY": (code, tuple(operands))}, exact)
 
 
 def cases(rank: int) -> Callable[[], Iterable[Case]]:
@@ -98,7 +96,9 @@ def _rank1() -> Iterator[Case]:
     x, y = arg(1, F32), arg(2, F32)
     total = apply("add", apply("mul", x, const(2, F32)), y)
     for n in (1, 15, 16, 17, 67, 1000):
-        yield make_case(f"fma n={n}", (n,), total, [(_values((n,), F32), 0, (1,)), (_values((n,), F32, seed=1), 0, (1,))])
+        yield make_case(
+            f"fma n={n}", (n,), total, [(_values((n,), F32), 0, (1,)), (_values((n,), F32, seed=1), 0, (1,))]
+        )
     yield make_case("constant", (37,), const(2.5, F32), [])
     yield make_case("scalar operand", (37,), total, [(_values((37,), F32), 0, (1,)), (_values((1,), F32), 0, (0,))])
     flipped = [(_values((37,), F32), 36, (-1,)), (_values((120,), F32), 2, (3,))]
@@ -122,7 +122,9 @@ def _rank2() -> Iterator[Case]:
     yield make_case("short rows", (100, 3), total, [(_values((300,), F32), 0, (3, 1)), (_values((3,), F32), 0, (0, 1))])
     matrix = _values((21, 34), F32)
     yield make_case("transposed", (34, 21), total, [(matrix, 0, (1, 34)), (_values((34, 21), F32), 0, (21, 1))])
-    yield make_case("transposed output", (21, 34), total, [(matrix, 0, (34, 1)), (row, 0, (0, 1))], out=(714, 0, (1, 21)))
+    yield make_case(
+        "transposed output", (21, 34), total, [(matrix, 0, (34, 1)), (row, 0, (0, 1))], out=(714, 0, (1, 21))
+    )
     yield make_case("large strides", (3, 20), x, [(_values((3 * 5000,), F32), 7, (5000, 2))], out=(9003, 2, (3000, 1)))
     yield _special_values()
     yield from _logic()
@@ -178,8 +180,8 @@ def _logic() -> Iterator[Case]:
     results += [mixed, apply("not", mixed), apply("where", a, b, mixed), apply("where", mixed, b, a)]
     results += [apply("or", cast(x, BOOL), cast(wide, BOOL)), apply("xor", a, const(True, BOOL))]
     operands = [
-        _values((40,), BOOL), _values((40,), BOOL, seed=1), np.rint(_values((40,), F32)), np.rint(_values((40,), F32, seed=2)),
-        _values((40,), np.dtype(np.int64)),
+        _values((40,), BOOL), _values((40,), BOOL, seed=1), np.rint(_values((40,), F32)),
+        np.rint(_values((40,), F32, seed=2)), _values((40,), np.dtype(np.int64)),
     ]  # fmt: skip
     yield _selected("logic", results, operands)
     # a 64-bit mask choosing 32-bit values and the reverse

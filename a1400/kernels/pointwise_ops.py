@@ -41,9 +41,7 @@ class PointwiseOp:
 OPS: dict[str, PointwiseOp] = {}
 
 
-def _op(
-    name: str, arity: int, c: str, reference: Callable[..., Any], *, boolean: bool = False, flops: int = 1
-) -> None:
+def _op(name: str, arity: int, c: str, reference: Callable[..., Any], *, boolean: bool = False, flops: int = 1) -> None:
     OPS[name] = PointwiseOp(name, arity, c, reference, boolean, flops)
 
 

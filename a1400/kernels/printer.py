@@ -72,7 +72,7 @@ def print_statements(
     for node in topological(roots):
         if node.op == "arg":
             mask = "int" if node.dtype == np.bool_ and width > 1 else None
-            done[id(node)] = _Printed(operands[node.value], mask)  # type: ignore[index,call-overload]
+            done[id(node)] = _Printed(operands[node.value], mask)  # type: ignore[index]
             continue
         if node.op == "const":
             if node.dtype == np.bool_ and width > 1:
@@ -107,9 +107,7 @@ def _operation(node: Expr, inner: list[_Printed], width: int) -> _Printed:
     texts = [p.text for p in inner]
     mask: str | None = None
     if width > 1:
-        if node.op in ("and", "or", "xor", "not") or (
-            node.op in ("eq", "ne") and node.args[0].dtype == np.bool_
-        ):
+        if node.op in ("and", "or", "xor", "not") or (node.op in ("eq", "ne") and node.args[0].dtype == np.bool_):
             texts = [_mask_to(p, "int", width) for p in inner]
             mask = "int"
         elif op.boolean:

@@ -9,7 +9,7 @@ not compile.  A tunable is declared and not used: :func:`unused_tunables` tells,
 from __future__ import annotations
 
 import re
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -34,9 +34,9 @@ def source_path(spec: KernelSpec, variant: Variant, language: str) -> Path:
     return kernel_root() / f"kernels_{language}" / f"{variant.source or spec.name}{_SUFFIX[language]}"
 
 
-@lru_cache(maxsize=None)
+@cache
 def _read(path: Path) -> str:
-    """File text with ``#include "common/x.h"`` lines replaced by ``kernels_common/x.h`` (NVRTC and OpenCL get one text)."""
+    """File text with ``#include "common/x.h"`` lines replaced by ``kernels_common/x.h``: compilers get one text."""
 
     def include(match: re.Match[str]) -> str:
         name = match.group(1)
@@ -65,7 +65,7 @@ def program_text(call: KernelCall, language: str) -> str:
     for slot in call.spec.slots:
         parts.append(_slot(call, slot, call.slots.get(slot.name)))
     parts.append(_signature(call, language))
-    parts.append(f"#line 1 \"{source_path(call.spec, call.variant, language).name}\"")
+    parts.append(f'#line 1 "{source_path(call.spec, call.variant, language).name}"')
     parts.append(_read(source_path(call.spec, call.variant, language)))
     return "\n".join(parts) + "\n"
 
@@ -163,8 +163,6 @@ def _slot_function(slot: Slot, code: SlotCode, dtype: np.dtype, width: int) -> s
     )
 
 
-
-
 def _signature(call: KernelCall, language: str) -> str:
     items = []
     for p in call.spec.params:
@@ -183,4 +181,5 @@ def _signature(call: KernelCall, language: str) -> str:
     if language == "opencl":
         return f"#define KERNEL_ENTRY __kernel void {call.spec.name}({arguments})"
     x, y, z = call.geometry()[1]
-    return f'#define KERNEL_ENTRY extern "C" __global__ void __launch_bounds__({x * y * z}) {call.spec.name}({arguments})'
+    head = f'extern "C" __global__ void __launch_bounds__({x * y * z}) {call.spec.name}'
+    return f"#define KERNEL_ENTRY {head}({arguments})"

@@ -18,7 +18,13 @@ from a1400.backends.base import DeviceInfo, Grid
 from a1400.errors import KernelArgumentError
 from a1400.kernels.expr import Expr
 
-SCALAR_TYPES = {"int": np.int32, "uint": np.uint32, "long": np.int64, "float": np.float32, "double": np.float64}
+SCALAR_TYPES: dict[str, type[Any]] = {
+    "int": np.int32,
+    "uint": np.uint32,
+    "long": np.int64,
+    "float": np.float32,
+    "double": np.float64,
+}
 Scalars = Mapping[str, int | float]
 Tunables = Mapping[str, int]
 
@@ -220,7 +226,12 @@ class KernelSpec:
     slots: tuple[Slot, ...] = ()
     exact: bool = True
     tolerance: Mapping[str, tuple[float, float]] = field(
-        default_factory=lambda: {"f32": (1e-5, 1e-5), "f16": (2e-3, 2e-3), "bf16": (1.6e-2, 1.6e-2), "f64": (1e-12, 1e-12)}
+        default_factory=lambda: {
+            "f32": (1e-5, 1e-5),
+            "f16": (2e-3, 2e-3),
+            "bf16": (1.6e-2, 1.6e-2),
+            "f64": (1e-12, 1e-12),
+        }
     )
     flops: Callable[[Scalars], float] = lambda s: 0.0
     bytes: Callable[[Scalars], float] = lambda s: 0.0
@@ -319,7 +330,8 @@ def call(
         raise KernelArgumentError(f"{where}: missing arguments {sorted(missing)}, unknown arguments {sorted(extra)}")
     for p in spec.params:
         if p.kind == "scalar" and p.type == "int" and not -(2**31) <= int(scalars[p.name]) < 2**31:
-            raise KernelArgumentError(f"{where}: {p.name}={scalars[p.name]} does not fit 32 bits; the tensor is too large")
+            value = scalars[p.name]
+            raise KernelArgumentError(f"{where}: {p.name}={value} does not fit 32 bits; the tensor is too large")
     codes: dict[str, SlotCode] = {}
     arguments: dict[str, tuple[SlotArgument, ...]] = {}
     declared = {s.name: s for s in spec.slots}
@@ -332,6 +344,8 @@ def call(
             inner = argument.strides[-1]
             if len(argument.strides) != len(declared[name].coords) or (operand.inner < 2 and inner != operand.inner):
                 raise KernelArgumentError(f"{where}: slot {name} operand strides {argument.strides} do not fit")
+            if any(not -(2**31) <= value < 2**31 for value in (argument.offset, *argument.strides)):
+                raise KernelArgumentError(f"{where}: slot {name} has an operand too large for 32-bit offsets")
         codes[name] = code
         arguments[name] = tuple(args)
     return KernelCall(

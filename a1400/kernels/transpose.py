@@ -66,7 +66,7 @@ def _case(name: str, dtype: np.dtype, n0: int, n1: int, rows: int, cols: int, ga
         "y_off": 2 * gap, "y_s0": size, "y_s1": n0 * size, "y_sc": y_sc,
     }  # fmt: skip
     count = n0 * n1 * size + 2 * gap
-    x = np.random.default_rng(1).integers(0, 255, count).astype(dtype) * np.array(0x01010101 % 2**31, np.uint64).astype(dtype)
+    x = np.random.default_rng(1).integers(0, 2**63, count, np.uint64).astype(dtype)
     return Case(name, {"x": x}, s, {"y": ((count,), "T")}, {"T": dtype})
 
 

@@ -9,7 +9,8 @@ import os
 import re
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from functools import lru_cache
+from functools import cache
+from typing import Any
 
 import pytest
 
@@ -22,8 +23,8 @@ PAIRS = [(s, v) for s in load_all().values() for v in s.variants if "cuda" in v.
 IDS = [f"{s.name}-{v.name}" for s, v in PAIRS]
 
 
-@lru_cache(maxsize=1)
-def nvrtc():  # noqa: ANN201 - CuPy's module
+@cache
+def nvrtc() -> Any:
     """CuPy's binding to NVRTC, or a skip that says how to get it."""
     try:
         from cupy_backends.cuda.libs import nvrtc as binding
@@ -34,7 +35,7 @@ def nvrtc():  # noqa: ANN201 - CuPy's module
     return binding
 
 
-@lru_cache(maxsize=None)
+@cache
 def compile_cuda(source: str, architecture: str) -> str:
     """NVRTC's log, warnings included; raises ``AssertionError`` with the log if it does not compile."""
     binding = nvrtc()

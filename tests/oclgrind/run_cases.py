@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -20,10 +21,15 @@ import time
 from collections.abc import Iterator
 from math import prod
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:  # the parent process imports nothing of a1400
+    from a1400.backends.base import Device
+    from a1400.kernels.spec import Case, KernelSpec, Variant
 
 ROOT = Path(__file__).resolve().parents[2]
 # unoptimised: the optimiser makes instructions (freeze) that oclgrind 21.10 does not know
-OPTIONS = ["--data-races", "--uninitialized", "--max-errors", "1000", "--build-options", "-cl-opt-disable"]
+OPTIONS = ["--data-races", "--uninitialized", "--max-errors", "1000000", "--build-options", "-cl-opt-disable"]
 
 
 def main() -> int:
@@ -48,7 +54,7 @@ def parser() -> argparse.ArgumentParser:
     """The command line."""
     made = argparse.ArgumentParser(description=__doc__.splitlines()[0])  # type: ignore[union-attr]
     made.add_argument("specs", nargs="*", help="names of specs, or beginnings of them (default: all)")
-    made.add_argument("--seconds", type=float, default=200, help="start no further case after this long")
+    made.add_argument("--seconds", type=float, default=180, help="start no further case after this long")
     made.add_argument("--cases", type=int, default=4, help="at most so many cases per variant")
     made.add_argument("--child", action="store_true", help=argparse.SUPPRESS)
     made.add_argument("--log", help=argparse.SUPPRESS)
@@ -77,8 +83,7 @@ def child(arguments: argparse.Namespace) -> int:
             problems = [f"{type(error).__name__}: {error}"]
         took = time.monotonic() - start
         text = log.read_text(errors="replace") if log.exists() else ""
-        if reported := text[seen:].strip():
-            problems.append(reported)
+        problems += reports(text[seen:], halves=uses_halves(spec, variant))
         seen = len(text)
         ran += 1
         if problems:
@@ -92,7 +97,28 @@ def child(arguments: argparse.Namespace) -> int:
     return 1 if failures or not ran else 0
 
 
-def schedule(device, names: list[str], limit: int) -> Iterator[tuple]:  # noqa: ANN001 - a Device; imports stay in the child
+def uses_halves(spec: KernelSpec, variant: Variant) -> bool:
+    """True if the source takes the upper half of a vector (``v.hi``)."""
+    from a1400.kernels.source import source_path
+
+    return re.search(r"\.hi\b", source_path(spec, variant, "opencl").read_text()) is not None
+
+
+def reports(text: str, halves: bool) -> list[str]:
+    """Reports in a piece of log.
+
+    oclgrind 21.10 takes the upper half of a vector for uninitialised (it compares shuffle indices with the length of
+    the result, not of the operand), so for sources with ``halves`` such reports say nothing.
+    """
+    found = []
+    for block in re.split(r"\n\s*\n", text):
+        headline = block.strip().partition("\n")[0]
+        if headline and not (halves and "uninitialized" in headline.lower()):
+            found.append(block.strip())
+    return found
+
+
+def schedule(device: Device, names: list[str], limit: int) -> Iterator[tuple[int, KernelSpec, Variant, Case]]:
     """(turn, spec, variant, case): the smallest case of every variant first, then the second smallest ..."""
     from a1400.kernels import load_all
 
@@ -102,7 +128,8 @@ def schedule(device, names: list[str], limit: int) -> Iterator[tuple]:  # noqa: 
             continue
         cases = list(spec.cases())
         for variant in spec.variants:
-            fits = [c for c in cases if variant in spec.executable(device.info, c.types) and variant.supports(c.scalars)]
+            fits = [c for c in cases if variant in spec.executable(device.info, c.types)]
+            fits = [c for c in fits if variant.supports(c.scalars)]
             fits.sort(key=lambda c, v=variant: effort(v, c))  # type: ignore[misc]
             # the very smallest often have one element: start where there is something to get wrong
             first = next((k for k, c in enumerate(fits) if effort(variant, c) >= 64), 0)
@@ -110,7 +137,7 @@ def schedule(device, names: list[str], limit: int) -> Iterator[tuple]:  # noqa: 
     yield from sorted(rows, key=lambda row: row[0])
 
 
-def effort(variant, case) -> int:  # noqa: ANN001 - a Variant and a Case
+def effort(variant: Variant, case: Case) -> int:
     """Rough count of what a simulator has to step through."""
     groups, size = variant.geometry(case.scalars, variant.settings())
     elements = sum(prod(a.shape) for a in case.arrays.values()) + sum(prod(s) for s, _ in case.outputs.values())
