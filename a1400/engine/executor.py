@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
@@ -20,14 +21,14 @@ class DeviceWeights:
 
     def __init__(self, device: Device) -> None:
         self._device = device
-        self._buffers: dict[int, Buffer] = {}
+        self._buffers: WeakKeyDictionary[Storage, Buffer] = WeakKeyDictionary()
         self._lock = threading.Lock()
         self._stream = device.stream()
 
     def buffer(self, storage: Storage) -> Buffer:
         """The device buffer of a weight storage."""
         with self._lock:
-            found = self._buffers.get(id(storage))
+            found = self._buffers.get(storage)
             if found is None:
                 assert storage.array is not None
                 found = self._device.wrap(storage.array)
@@ -35,12 +36,12 @@ class DeviceWeights:
                     found = self._device.alloc(storage.nbytes)
                     if storage.nbytes:
                         self._stream.write(found, storage.array)
-                self._buffers[id(storage)] = found
+                self._buffers[storage] = found
             return found
 
     @property
     def nbytes(self) -> int:
-        """Bytes uploaded so far."""
+        """Bytes held now."""
         return sum(b.nbytes for b in self._buffers.values())
 
 
@@ -58,7 +59,6 @@ class ExecutionContext:
         self._subs: dict[tuple[int, int, int], Buffer] = {}
         self._external: dict[int, Buffer] = {}
         self._sites: dict[tuple[str, str], list[tuple[BoundLaunch, int, Ref]]] = {}
-        self._recording: object | None = None
         for storage in plan.storages:
             if storage.kind in ("input", "output"):
                 self._external[id(storage)] = device.alloc(storage.nbytes)

@@ -8,8 +8,9 @@ every other op has a function in ``a1400/engine/lower/`` that asks for its opera
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
+from weakref import WeakValueDictionary
 
 import numpy as np
 
@@ -46,24 +47,24 @@ class Launch:
     sources: tuple[str, ...]
 
 
-@dataclass
 class WeightStore:
     """Device-ready weights of one model, shared by all its plans.
 
-    Keyed by the identity of the source array and the packing; ``keep`` holds the sources so that identities stay valid.
+    Found by the identity of the source array and the packing.  A storage lives as long as some plan uses it, and keeps
+    its source alive, so an identity is never mistaken for another array's.
     """
 
-    storages: dict[tuple[Any, ...], Storage] = field(default_factory=dict)
-    keep: list[np.ndarray] = field(default_factory=list)
+    def __init__(self) -> None:
+        self._storages: WeakValueDictionary[tuple[Any, ...], Storage] = WeakValueDictionary()
 
     def get(self, source: np.ndarray, key: tuple[Any, ...], make: Callable[[np.ndarray], np.ndarray]) -> Storage:
         """The storage of ``make(source)``, made once per (source, key)."""
         full = (id(source), *key)
-        if full not in self.storages:
+        storage = self._storages.get(full)
+        if storage is None:
             array = np.ascontiguousarray(make(source))
-            self.storages[full] = Storage("weight", array.nbytes, array=array)
-            self.keep.append(source)
-        return self.storages[full]
+            storage = self._storages[full] = Storage("weight", array.nbytes, array=array, source=source)
+        return storage
 
 
 class Lowering:

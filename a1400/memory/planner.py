@@ -11,40 +11,27 @@ from collections.abc import Iterable
 from a1400.memory.storage import ArenaPlan, Storage
 
 
-def root_of(storage: Storage) -> Storage:
-    """The storage whose bytes are really used, following in-place sharing."""
-    while storage.shares is not None:
-        storage = storage.shares
-    return storage
-
-
 def plan_arena(storages: Iterable[Storage], alignment: int) -> ArenaPlan:
     """Set ``offset`` of every arena storage (multiples of ``alignment`` bytes) and return the totals.
 
-    ``storages`` must have ``first``/``last`` set; storages that share bytes live from the earliest to the latest of
-    them.
+    ``storages`` must have ``first``/``last`` set.
     """
     tenants = [s for s in storages if s.kind == "arena"]
     naive = sum(_up(s.nbytes, alignment) for s in tenants)
-    roots: dict[Storage, list[int]] = {}
-    for s in tenants:
-        life = roots.setdefault(root_of(s), [s.first, s.last])
-        life[0], life[1] = min(life[0], s.first), max(life[1], s.last)
     placed: list[tuple[int, int, int, int]] = []  # offset, end, first, last
     total = 0
-    for root in sorted(roots, key=lambda s: -s.nbytes):
-        first, last = roots[root]
-        size = _up(max(root.nbytes, 1), alignment)
+    for storage in sorted(tenants, key=lambda s: -s.nbytes):
+        size = _up(max(storage.nbytes, 1), alignment)
         offset = 0
-        for start, end, f, l in sorted(p for p in placed if p[2] <= last and first <= p[3]):
+        for start, end, first, last in sorted(placed):
+            if first > storage.last or storage.first > last:
+                continue
             if offset + size <= start:
                 break
             offset = max(offset, end)
-        root.offset = offset
-        placed.append((offset, offset + size, first, last))
+        storage.offset = offset
+        placed.append((offset, offset + size, storage.first, storage.last))
         total = max(total, offset + size)
-    for s in tenants:
-        s.offset = root_of(s).offset
     return ArenaPlan(total, naive, tenants)
 
 

@@ -28,7 +28,7 @@ class Storage:
     first: int = -1
     last: int = -1
     offset: int = 0
-    shares: Storage | None = None  # planned into the same bytes (in-place), resolved by the planner
+    source: np.ndarray | None = None  # what a weight was packed from; kept alive because weights are found by its identity
 
     def __hash__(self) -> int:
         return id(self)

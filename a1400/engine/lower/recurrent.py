@@ -57,11 +57,13 @@ def _recurrent(lw: Lowering, node: Node) -> None:
                 recurrent_bias = both[1, 2 * hidden :].copy()
                 total[2 * hidden :] = both[0, 2 * hidden :]
         xw = lw.temporary((steps * batch, gates * hidden), x.dtype)
-        constant = Value(weights.T.shape, x.dtype, data=_kept(lw, w, ("recurrent_w", d), lambda a, d=d: a[d].T))
-        matrix = lw.view(constant)
+        # the same key for every plan: the transposed weights are one array per model
+        flipped = lw.packed(w, ("recurrent_w", d), lambda a, d=d: a[d].T)
+        assert flipped.storage.array is not None
+        constant = Value(flipped.shape, x.dtype, data=flipped.storage.array)
         body = expressions.apply("add", expressions.arg(0, x.dtype), expressions.arg(1, x.dtype))
-        offset = lw.slot(body, [lw.constant(_shared(lw, node, ("bias", d), total))], xw.shape, [[], [0], [1]])
-        emit_product(lw, Product(rows, matrix, xw, constant, {"EPILOGUE": offset}))
+        offset = lw.slot(body, [lw.packed(w, ("bias", d), lambda _, b=total: b)], xw.shape, [[], [0], [1]])
+        emit_product(lw, Product(rows, flipped, xw, constant, {"EPILOGUE": offset}))
         packed = lw.packed(r, ("recurrent_r", d), lambda a, d=d: kernel.pack(a[d], gates))
         y_strides = {"y_t": directions * batch * hidden, "y_b": hidden}
         backward = attrs["direction"] == "reverse" or d == 1
@@ -89,11 +91,11 @@ def _recurrent(lw: Lowering, node: Node) -> None:
             if peepholes is not None:
                 p = _direction(peepholes, d)
                 assert p is not None
-                buffers["peep"] = lw.constant(_shared(lw, node, ("peep", d), p)).ref()
+                buffers["peep"] = lw.packed(w, ("peep", d), lambda _, p=p: p).ref()
                 given["has_peep"] = 1
             buffers["state"] = lw.temporary((batch, hidden), np.dtype(np.float32)).ref()
         if name == "gru":
-            buffers["rbh"] = lw.constant(_shared(lw, node, ("rbh", d), recurrent_bias)).ref()
+            buffers["rbh"] = lw.packed(w, ("rbh", d), lambda _, b=recurrent_bias: b).ref()
             buffers["state"] = lw.temporary((batch, 2, hidden), np.dtype(np.float32)).ref()
             given["linear_before_reset"] = int(linear)
         for letter, (act, alpha, beta) in zip(
@@ -112,17 +114,3 @@ def _recurrent(lw: Lowering, node: Node) -> None:
             for phase in phases:
                 extra = {"phase": phase} if name == "gru" else {}
                 lw.launch(name, {"T": x.dtype}, buffers, {**scalars, "step_begin": t, "step_end": t + 1, **extra})
-
-
-def _kept(lw: Lowering, value: Value, key: tuple[Any, ...], make: Any) -> np.ndarray:
-    """A host array derived from a constant, one object per model, so that what is packed from it is packed once."""
-    storage = lw.weights.get(value.data, ("host", *key), make)  # type: ignore[arg-type]
-    assert storage.array is not None
-    return storage.array
-
-
-def _shared(lw: Lowering, node: Node, key: tuple[Any, ...], array: np.ndarray) -> np.ndarray:
-    """A small array under a key of the node's weights, so that each trace finds the same object."""
-    weights = node.inputs[1]
-    assert weights is not None and weights.data is not None
-    return lw.weights.get(weights.data, ("host", *key), lambda _: array).array  # type: ignore[return-value]
