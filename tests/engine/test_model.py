@@ -1,0 +1,159 @@
+"""The public model: loading, running, shapes, errors, threads, memory."""
+
+from __future__ import annotations
+
+import gc
+import threading
+from pathlib import Path
+
+import numpy as np
+import onnxruntime as ort
+import pytest
+
+import a1400
+from a1400.backends.base import DeviceInfo
+from a1400.engine.model import PLAN_LIMIT
+from a1400.errors import BackendNotFoundError, DeviceMemoryError, InputError
+from tests.engine.onnx_models import mlp, shaped_by_value
+
+
+@pytest.fixture(scope="module")
+def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return mlp(tmp_path_factory.mktemp("models") / "mlp.onnx")
+
+
+def load(path: Path, info: DeviceInfo, **options: object) -> a1400.Model:
+    return a1400.load(path, device=info.id, **options)  # type: ignore[arg-type]
+
+
+def reference(path: Path, x: np.ndarray) -> np.ndarray:
+    return ort.InferenceSession(str(path), providers=["CPUExecutionProvider"]).run(None, {"x": x})[0]
+
+
+def test_run_agrees_with_onnxruntime_for_any_batch(path: Path, device_info: DeviceInfo) -> None:
+    model = load(path, device_info)
+    for batch in (1, 7, 33):
+        x = np.random.default_rng(batch).standard_normal((batch, 32)).astype(np.float32)
+        want = reference(path, x)
+        np.testing.assert_allclose(model.run({"x": x})["y"], want, rtol=1e-4, atol=1e-6)
+        np.testing.assert_allclose(model(x), want, rtol=1e-4, atol=1e-6)
+        np.testing.assert_allclose(model(x=x[::-1][::-1]), want, rtol=1e-4, atol=1e-6)
+
+
+def test_inputs_outputs_and_device(path: Path, device_info: DeviceInfo) -> None:
+    model = load(path, device_info)
+    assert model.inputs["x"].shape == ("batch", 32) and model.inputs["x"].dtype == np.float32
+    assert list(model.outputs) == ["y"] and model.device == device_info and model.name == "mlp"
+
+
+def test_results_belong_to_the_caller(path: Path, device_info: DeviceInfo) -> None:
+    model = load(path, device_info)
+    rng = np.random.default_rng(0)
+    # large enough to be read and written in place on devices that share memory
+    x, z = (rng.standard_normal((2048, 32)).astype(np.float32) for _ in range(2))
+    first = model(x)
+    kept = first.copy()
+    model(z)
+    np.testing.assert_array_equal(first, kept)
+    x[:] = 0
+    np.testing.assert_array_equal(first, kept)
+
+
+@pytest.mark.parametrize(
+    ("feeds", "words"),
+    [
+        ({}, "'x' is missing"),
+        ({"x": np.zeros((1, 32), np.float32), "z": 1}, "no input 'z'"),
+        ({"x": np.zeros((1, 32))}, "float64"),
+        ({"x": np.zeros((1, 31), np.float32)}, "[1, 31]"),
+        ({"x": np.zeros((32,), np.float32)}, "2 dimensions"),
+    ],
+)
+def test_wrong_inputs_are_named(path: Path, device_info: DeviceInfo, feeds: dict, words: str) -> None:
+    with pytest.raises(InputError) as caught:
+        load(path, device_info).run(feeds)
+    assert words in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_python_lists_are_accepted(path: Path, device_info: DeviceInfo) -> None:
+    assert load(path, device_info).run({"x": [[0.5] * 32]})["y"].shape == (1, 10)
+
+
+def test_an_input_that_gives_a_shape(tmp_path: Path, device_info: DeviceInfo) -> None:
+    model = load(shaped_by_value(tmp_path / "shaped.onnx"), device_info)
+    x = np.arange(12, dtype=np.float32)
+    for shape in ([3, 4], [2, 6], [3, 4]):
+        np.testing.assert_array_equal(model.run({"x": x, "shape": np.array(shape)})["y"], -x.reshape(shape))
+
+
+def test_plans_are_bounded_and_share_weights(path: Path, device_info: DeviceInfo) -> None:
+    model = load(path, device_info)
+    for batch in range(1, PLAN_LIMIT + 5):
+        model(np.zeros((batch, 32), np.float32))
+    assert len(model._plans) == PLAN_LIMIT
+    gc.collect()
+    weights = (32 * 64 + 64 + 64 * 10) * 4
+    assert model._weights.nbytes <= 2.5 * weights  # packed columns are padded to whole panels
+
+
+def test_many_threads_give_right_answers(path: Path, device_info: DeviceInfo) -> None:
+    model = load(path, device_info)
+    rng = np.random.default_rng(1)
+    xs = [rng.standard_normal((1 + i % 3, 32)).astype(np.float32) for i in range(8)]
+    wants = [reference(path, x) for x in xs]
+    failures: list[str] = []
+
+    def work(i: int) -> None:
+        for _ in range(50):
+            got = model(xs[i])
+            if not np.allclose(got, wants[i], rtol=1e-4, atol=1e-6):
+                failures.append(f"thread {i}")
+
+    threads = [threading.Thread(target=work, args=(i,)) for i in range(len(xs))]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join()
+    assert not failures
+
+
+def test_memory_report_and_limit(path: Path, device_info: DeviceInfo) -> None:
+    model = load(path, device_info)
+    model(np.zeros((64, 32), np.float32))
+    report = model.memory()
+    assert 0 < report.arena <= report.naive and report.weights >= (32 * 64 + 640) * 4
+    assert report.inputs == 64 * 32 * 4 and report.outputs == 64 * 10 * 4
+    with pytest.raises(DeviceMemoryError, match="limit of 1,000 bytes"):
+        load(path, device_info, memory_limit=1000)(np.zeros((1, 32), np.float32))
+    load(path, device_info, memory_limit=10_000_000)(np.zeros((1, 32), np.float32))
+
+
+def test_explain_places_every_node(path: Path, device_info: DeviceInfo) -> None:
+    story = load(path, device_info).explain()
+    facts = story.to_dict()
+    assert set(facts["placement"]) == {"first", "bias", "relu", "second", "soft"}
+    assert all(p["where"].startswith("device") for p in facts["placement"].values())
+    assert facts["host_nodes"] == 0 and facts["launches"] <= 3
+    assert "fusion" in str(story) and device_info.name in str(story)
+
+
+def test_passes_can_be_switched_off(path: Path, device_info: DeviceInfo) -> None:
+    x = np.ones((2, 32), np.float32)
+    plain = load(path, device_info, disable=["fusion"])
+    np.testing.assert_allclose(plain(x), reference(path, x), rtol=1e-4, atol=1e-6)
+    assert plain.explain().to_dict()["launches"] > load(path, device_info).explain().to_dict()["launches"]
+    with pytest.raises(ValueError, match="no_such_pass"):
+        load(path, device_info, disable=["no_such_pass"])(x)
+
+
+def test_prepare_compiles_ahead(path: Path, device_info: DeviceInfo) -> None:
+    model = load(path, device_info)
+    model.prepare({"x": (5, 32)})
+    assert len(model._plans) == 1
+    model(np.zeros((5, 32), np.float32))
+    assert len(model._plans) == 1
+
+
+def test_a_device_that_is_not_there(path: Path) -> None:
+    with pytest.raises(BackendNotFoundError, match="no_such_device"):
+        a1400.load(path, device="no_such_device")
