@@ -73,7 +73,7 @@ def axis_tables(
         index, weight = _filter(x, mode, scale if antialias and scale < 1 else 1.0, cubic_coeff)
     else:
         raise ValueError(f"resize mode {mode!r} is not nearest, linear or cubic")
-    if exclude_outside or (antialias and mode != "nearest"):
+    if exclude_outside:
         weight = np.where((index >= 0) & (index < size), weight, 0.0)
         total = weight.sum(axis=1, keepdims=True)
         weight = weight / np.where(total == 0, 1, total)
