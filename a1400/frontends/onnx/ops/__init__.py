@@ -19,4 +19,5 @@ from a1400.frontends.onnx.ops import (  # noqa: F401 - importing a family regist
     resampling,
     sequences,
     shapes,
+    signal,
 )

@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 
 from a1400 import dtypes
-from a1400.errors import GraphError
 from a1400.frontends.onnx.context import Ctx
 from a1400.frontends.onnx.ops.registry import Translator, translates
 from a1400.frontends.onnx.tensors import dtype_of
@@ -95,8 +94,6 @@ def power(c: Ctx) -> Value:
 @translates("Mod")
 def mod(c: Ctx) -> Value:
     """Remainder with the divisor's sign, or C's fmod."""
-    if not c.flag("fmod") and dtypes.is_float(c[0].dtype):
-        raise GraphError("Mod of floats needs fmod=1")
     return c.op("fmod" if c.flag("fmod") else "mod", c[0], c[1])
 
 

@@ -161,7 +161,9 @@ def space_to_depth(c: Ctx) -> Value:
     n, h, w, channels = _image(x)
     if b < 1 or h % b or w % b:
         raise GraphError(f"an image of {h} x {w} does not make blocks of {b} x {b}")
-    y = c.transpose(c.reshape(x, (n, h // b, b, w // b, b, channels)), (0, 1, 3, 2, 4, 5))
+    # crd (opset 28) has the channel as the slowest of the new channels, dcr as the fastest
+    perm = (0, 1, 3, 5, 2, 4) if c.text("mode", "DCR") == "CRD" else (0, 1, 3, 2, 4, 5)
+    y = c.transpose(c.reshape(x, (n, h // b, b, w // b, b, channels)), perm)
     return c.channels_first(c.reshape(y, (n, h // b, w // b, b * b * channels)))
 
 

@@ -1,0 +1,153 @@
+"""Fourier transforms as matrix products with constant tables, and the mel filter bank."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from a1400.errors import GraphError
+from a1400.frontends.onnx.context import Ctx
+from a1400.frontends.onnx.ops.registry import translates
+from a1400.frontends.onnx.tensors import dtype_of
+from a1400.graph.graph import Value
+
+
+def _tables(c: Ctx, n: int, bins: int, inverse: bool, dtype: np.dtype) -> tuple[Value, Value]:
+    """cos and sin [n, bins] of the transform (the inverse's are scaled)."""
+
+    def angle() -> np.ndarray:
+        # the product is reduced as an integer, so that large n lose no accuracy
+        product = np.outer(np.arange(n, dtype=np.int64), np.arange(bins, dtype=np.int64)) % max(n, 1)
+        return product * (2 * math.pi / n)
+
+    scale, sign = (1 / n, 1.0) if inverse else (1.0, -1.0)
+    key = ("dft", n, bins, inverse, str(dtype))
+    return (
+        c.table((*key, "cos"), lambda: (np.cos(angle()) * scale).astype(dtype)),
+        c.table((*key, "sin"), lambda: (np.sin(angle()) * (scale * sign)).astype(dtype)),
+    )
+
+
+def _parts(c: Ctx, x: Value) -> tuple[Value, Value | None]:
+    """Real and imaginary part of [..., 1 or 2]."""
+    if x.shape[-1] not in (1, 2):
+        raise GraphError(f"the last axis of {list(x.shape)} must be 1 (real) or 2 (complex)")
+    real = c.reshape(c.slice(x, x.rank - 1, 0, 1), x.shape[:-1])
+    return real, c.reshape(c.slice(x, x.rank - 1, 1, 1), x.shape[:-1]) if x.shape[-1] == 2 else None
+
+
+def _fit(c: Ctx, x: Value, axis: int, n: int) -> Value:
+    """Cut or zero-pad an axis to ``n``."""
+    if x.shape[axis] >= n:
+        return c.slice(x, axis, 0, n)
+    high = tuple(n - x.shape[axis] if d == axis else 0 for d in range(x.rank))
+    return c.op("pad", x, low=(0,) * x.rank, high=high, mode="constant")
+
+
+def _transform(c: Ctx, real: Value, imaginary: Value | None, bins: int, inverse: bool) -> tuple[Value, Value]:
+    """Transform along the last axis."""
+    cos, sin = _tables(c, real.shape[-1], bins, inverse, real.dtype)
+    re, im = c.op("matmul", real, cos), c.op("matmul", real, sin)
+    if imaginary is not None:
+        re = c.op("sub", re, c.op("matmul", imaginary, sin))
+        im = c.op("add", im, c.op("matmul", imaginary, cos))
+    return re, im
+
+
+def _dft(c: Ctx, axis: int, length: int | None) -> Value:
+    x, inverse, onesided = c[0], c.flag("inverse"), c.flag("onesided")
+    axis = c.axis(axis, x.rank)
+    if axis == x.rank - 1:
+        raise GraphError("the axis cannot be the one that holds real and imaginary parts")
+    real, imaginary = _parts(c, x)
+    half = inverse and onesided  # the other half of the spectrum is the conjugate
+    n = length if length is not None else (2 * (x.shape[axis] - 1) if half else x.shape[axis])
+    if n < 1:
+        raise GraphError(f"a transform of {n} points is not possible")
+    to_last = [d for d in range(real.rank) if d != axis] + [axis]
+    back = [to_last.index(d) for d in range(real.rank)]
+    real = c.transpose(_fit(c, real, axis, n // 2 + 1 if half else n), to_last)
+    imaginary = None if imaginary is None else c.transpose(_fit(c, imaginary, axis, n // 2 + 1 if half else n), to_last)
+    if half:
+        real, imaginary = _whole_spectrum(c, real, imaginary, n)
+        return _joined(c, c.transpose(_transform(c, real, imaginary, n, True)[0], back), None)
+    re, im = _transform(c, real, imaginary, n // 2 + 1 if onesided else n, inverse)
+    return _joined(c, c.transpose(re, back), c.transpose(im, back))
+
+
+def _whole_spectrum(c: Ctx, real: Value, imaginary: Value | None, n: int) -> tuple[Value, Value | None]:
+    mirror = [k if k <= n // 2 else n - k for k in range(n)]
+    index = c.table(("mirror", n), lambda: np.array(mirror, np.int64))
+    if imaginary is not None:
+        sign = c.table(("conjugate", n, str(real.dtype)), lambda: np.where(np.arange(n) <= n // 2, 1, -1).astype(real.dtype))
+        imaginary = c.op("mul", c.op("gather", imaginary, index, axis=-1), sign)
+    return c.op("gather", real, index, axis=-1), imaginary
+
+
+def _joined(c: Ctx, re: Value, im: Value | None) -> Value:
+    parts = [c.reshape(v, (*v.shape, 1)) for v in (re, im) if v is not None]
+    return c.concat(parts, re.rank)
+
+
+def _length(c: Ctx) -> int | None:
+    return None if c.opt(1) is None else int(c.need_scalar(1, "the transform's length"))
+
+
+@translates("DFT", since=17)
+def dft_attribute(c: Ctx) -> Value:
+    """Opset 17: the axis as attribute."""
+    return _dft(c, c.integer("axis", 1), _length(c))
+
+
+@translates("DFT", since=20)
+def dft(c: Ctx) -> Value:
+    """The axis as input."""
+    return _dft(c, -2 if c.opt(2) is None else int(c.need_scalar(2, "the axis")), _length(c))
+
+
+@translates("STFT", since=17)
+def stft(c: Ctx) -> Value:
+    """Windows of the signal, each transformed: [B, frames, bins, 2]."""
+    x, step = c[0], int(c.need_scalar(1, "the frame step"))
+    window = c.opt(2)
+    length = window.shape[0] if c.opt(3) is None and window is not None else int(c.need_scalar(3, "the frame length"))
+    if step < 1 or not 1 <= length <= x.shape[1]:
+        raise GraphError(f"frames of {length} every {step} over a signal of {x.shape[1]}")
+    frames = (x.shape[1] - length) // step + 1
+    real, imaginary = _parts(c, x) if x.rank == 3 else (x, None)
+    index = c.table(
+        ("frames", frames, step, length), lambda: (np.arange(frames)[:, None] * step + np.arange(length)).astype(np.int64)
+    )
+
+    def framed(v: Value) -> Value:
+        y = c.op("gather", v, index, axis=1)
+        return y if window is None else c.op("mul", y, c.cast(window, y.dtype))
+
+    bins = length // 2 + 1 if c.flag("onesided", True) else length
+    return _joined(c, *_transform(c, framed(real), None if imaginary is None else framed(imaginary), bins, False))
+
+
+@translates("MelWeightMatrix", since=17)
+def mel_weight_matrix(c: Ctx) -> Value:
+    """Triangular filters, evenly spaced on the mel scale: [dft bins, mel bins]."""
+    names = ("the number of mel bins", "the transform's length", "the sample rate", "the lower edge", "the upper edge")
+    mels, length, rate, low, high = (float(c.need_scalar(i, names[i])) for i in range(5))
+    dtype = dtype_of(c.integer("output_datatype", 1), "the result")
+    if not (0 < mels < 2**20 and 0 < length < 2**24 and rate > 0):
+        raise GraphError(f"{mels} mel bins of a transform of {length} points at {rate} Hz")
+
+    def make() -> np.ndarray:
+        first, last = (2595 * math.log10(1 + f / 700) for f in (low, high))
+        edges = first + np.arange(int(mels) + 2) * ((last - first) / (mels + 2))
+        bins = np.floor((length + 1) * (700 * (10 ** (edges / 2595) - 1)) / rate).astype(np.int64)
+        weights = np.zeros((int(length) // 2 + 1, int(mels)))
+        for m in range(int(mels)):
+            left, centre, right = bins[m : m + 3]
+            for k in range(max(left, 0), min(centre + 1, len(weights))):
+                weights[k, m] = (k - left) / (centre - left) if centre > left else float(k == centre)
+            for k in range(max(centre, 0), min(right, len(weights))):
+                weights[k, m] = (right - k) / (right - centre) if right > centre else weights[k, m]
+        return weights.astype(dtype)
+
+    return c.table(("mel", mels, length, rate, low, high, str(dtype)), make)
