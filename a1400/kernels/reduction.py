@@ -60,7 +60,8 @@ from a1400.kernels.spec import (
 class Kind:
     """How one kind combines values, as C text over ``a``, ``v``, ``b`` (valid for scalars and vectors).
 
-    ``split``: the kinds of the first and the last stage when a reduction takes two launches.
+    ``split``: the kinds of the first and the last stage when a reduction takes two launches.  ``quick``: step and join
+    for kernels that look for NaN apart (``a != a``, two values at a time) and put it in at the end.
     """
 
     init: str
@@ -71,31 +72,45 @@ class Kind:
     split: tuple[str, str] = ("", "")
     exact: bool = True
     floating: bool = False
+    quick: tuple[str, str] | None = None
 
 
 _SUM = "((a) + (v))"
+
+
+def _beyond(v: str, sign: str) -> str:
+    """``v`` if it is beyond ``a``, else ``a``."""
+    return f"(({v}) {sign} (a) ? ({v}) : (a))"
+
+
+def _extreme(init: str, sign: str) -> Kind:
+    """Maximum or minimum: the step takes a NaN, and nothing is beyond one."""
+    step, join = (f"((({v}) {sign} (a)) | (({v}) != ({v})) ? ({v}) : (a))" for v in "vb")
+    return Kind(init, step, join, quick=(_beyond("v", sign), _beyond("b", sign)))
+
+
 KINDS: dict[str, Kind] = {
     "sum": Kind("0", _SUM),
     "mean": Kind("0", _SUM, finish="((a) / (ACC_r)(count))", split=("sum", "mean"), exact=False),
-    "max": Kind("ACC_lowest", "a_max(a, v)", "a_max(a, b)"),
-    "min": Kind("ACC_highest", "a_min(a, v)", "a_min(a, b)"),
+    "max": _extreme("ACC_lowest", ">"),
+    "min": _extreme("ACC_highest", "<"),
     "prod": Kind("1", "((a) * (v))", "((a) * (b))"),
     "l1": Kind("0", "((a) + a_abs(v))", split=("l1", "sum")),
     "l2": Kind("0", "((a) + (v) * (v))", finish="sqrt(a)", split=("sum_square", "root_sum"), exact=False, floating=True),
     "sum_square": Kind("0", "((a) + (v) * (v))", split=("sum_square", "sum")),
     "log_sum": Kind("0", _SUM, finish="a_log(a)", split=("sum", "log_sum"), exact=False, floating=True),
     "root_sum": Kind("0", _SUM, finish="sqrt(a)", split=("sum", "root_sum"), exact=False, floating=True),
-    "logsumexp": Kind(
+    "logsumexp": Kind(  # NaN need not be found by the maximum: the sum has it
         "(pass == 0 ? ACC_lowest : 0)",
-        "(pass == 0 ? a_max(a, v) : (a) + a_exp((v) - shift))",
-        "(pass == 0 ? a_max(a, b) : (a) + (b))",
+        f"(pass == 0 ? {_beyond('v', '>')} : (a) + a_exp((v) - shift))",
+        f"(pass == 0 ? {_beyond('b', '>')} : (a) + (b))",
         "(a_log(a) + shift)",
         passes=2,
         exact=False,
         floating=True,
     ),
-    "any": Kind("0", "a_max(a, v)", "a_max(a, b)"),
-    "all": Kind("1", "a_min(a, v)", "a_min(a, b)"),
+    "any": Kind("0", _beyond("v", ">"), _beyond("b", ">")),
+    "all": Kind("1", _beyond("v", "<"), _beyond("b", "<")),
 }
 
 
@@ -170,9 +185,10 @@ def _variants(rows: bool) -> tuple[Variant, ...]:
         Variant(
             "cpu", "cpu", _cpu_rows if rows else _cpu_columns, backends=("opencl",),
             source="cpu/reduce_rows" if rows else "cpu/reduce", vector_width=WIDTH, requires=runs_vectors,
-            supports=(lambda s: s["x_r1"] == 1 and s["R1"] >= WIDTH) if rows
+            supports=(lambda s: s["x_r1"] == 1 and s["R1"] >= WIDTH and s["chunk"] >= WIDTH) if rows
             else (lambda s: s["x_i"] == 1 and s["I"] >= WIDTH),
         ),
+        Variant("cpu_any", "cpu", _cpu_rows, backends=("opencl",), source="cpu/reduce_any", requires=runs),
         Variant(
             "team", "gpu", _teams,
             (Tunable("LANES", 32, (16, 32, 64), "work-items per output"), Tunable("OUTS", 8, (2, 4, 8), "outputs per group"))
@@ -287,6 +303,9 @@ def _spec(kind: str, rows: bool) -> KernelSpec:
         "REDUCE_INIT": k.init,
         "REDUCE_STEP(a, v)": k.step,
         "REDUCE_JOIN(a, b)": k.join,
+        "REDUCE_QUICK_STEP(a, v)": k.quick[0] if k.quick else k.step,
+        "REDUCE_QUICK_JOIN(a, b)": k.quick[1] if k.quick else k.join,
+        "REDUCE_NANS": "1" if k.quick else "0",
         "REDUCE_FINISH(a)": k.finish,
         "REDUCE_PASSES": str(k.passes),
         "REDUCE_SHIFT(a, type)": "(a_isinf(a) ? (type)(0) : (a))" if k.passes > 1 else "(a)",

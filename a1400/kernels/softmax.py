@@ -118,7 +118,6 @@ def _variants(rows: bool) -> tuple[Variant, ...]:
     cpu = Variant(
         "cpu", "cpu", _cpu, backends=("opencl",), source="cpu/softmax" if rows else "cpu/softmax_strided",
         vector_width=WIDTH, requires=runs_vectors,
-        supports=(lambda s: True) if rows else (lambda s: s["x_i"] == 1 and s["I"] >= WIDTH),
     )  # fmt: skip
     if rows:
         return (cpu, _team("group", "gpu", 256, 1, supports=lambda s: s["n"] > 1024), _team("team", "any", 32, 8))
