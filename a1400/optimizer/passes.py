@@ -15,6 +15,7 @@ from a1400.optimizer.folding import constant_folding, dead_code
 from a1400.optimizer.fusion import fusion
 from a1400.optimizer.layout import layout
 from a1400.optimizer.memo import Memo, canonicalise
+from a1400.optimizer.recognition import recognition
 from a1400.optimizer.report import PassResult, Report
 from a1400.optimizer.rewriter import Context
 from a1400.optimizer.shape_folding import shape_folding
@@ -28,6 +29,7 @@ PASSES: dict[str, tuple[Pass, str]] = {
     "shape_folding": (shape_folding, "remove and merge reshapes, transposes, expands, slices, pads and casts"),
     "algebra": (algebra, "simplify arithmetic: neutral operands, powers, divisions by constants, casts, clips"),
     "common_subexpressions": (common_subexpressions, "compute equal expressions once"),
+    "recognition": (recognition, "find LayerNorm, RMSNorm, softmax, attention and GroupNorm written out as primitives"),
     "layout": (layout, "sink transposes until they cancel"),
     "batch_norm_folding": (batch_norm_folding, "fold per-channel factors and shifts into weights and one bias"),
     "fusion": (fusion, "fuse pointwise nodes; attach them to the kernels that make or read their data"),
@@ -36,7 +38,8 @@ PASSES: dict[str, tuple[Pass, str]] = {
 #: passes open opportunities for each other, so some run more than once
 SCHEDULE = (
     "dead_code", "constant_folding", "shape_folding", "algebra", "common_subexpressions", "recognition",
-    "layout", "shape_folding", "batch_norm_folding", "common_subexpressions", "fusion", "dead_code",
+    "layout", "shape_folding", "recognition", "layout", "shape_folding",
+    "batch_norm_folding", "common_subexpressions", "fusion", "dead_code",
 )  # fmt: skip
 
 

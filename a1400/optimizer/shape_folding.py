@@ -143,9 +143,9 @@ def _reduce(walk: Rewriter, node: Node) -> Value | None:
 def _gather(walk: Rewriter, node: Node) -> Value | None:
     """A gather by one constant index, or by evenly spaced ones, is a slice: no data need move."""
     x, index, axis = _input(node), node.inputs[1], node.attrs["axis"]
-    if index is None or index.data is None or index.rank > 1 or index.size == 0 or x.data is not None:
+    if index is None or index.data is None or not 0 < index.size <= x.shape[axis] or x.data is not None:
         return None
-    places = np.atleast_1d(index.data).astype(np.int64)
+    places = index.data.reshape(-1).astype(np.int64)
     places = np.where(places < 0, places + x.shape[axis], places)
     step = int(places[1] - places[0]) if places.size > 1 else 1
     if step == 0 or (places.size > 1 and np.any(np.diff(places) != step)):
@@ -154,6 +154,21 @@ def _gather(walk: Rewriter, node: Node) -> Value | None:
     starts[axis], steps[axis], shape[axis] = int(places[0]), step, places.size
     part = walk.op("slice", x, starts=starts, shape=shape, steps=steps, sources=node.sources)
     return walk.op("reshape", part, shape=node.outputs[0].shape, sources=node.sources)
+
+
+def _gather_nd(walk: Rewriter, node: Node) -> Value | None:
+    """Constant indices into leading axes pick along one flattened axis."""
+    x, index = _input(node), node.inputs[1]
+    if index is None or index.data is None or x.data is not None or node.attrs["batch_dims"] or not index.shape[-1]:
+        return None
+    depth = index.shape[-1]
+    lead = x.shape[:depth]
+    if index.size == 0 or 0 in lead:
+        return None
+    places = np.clip(np.where(index.data < 0, index.data + np.asarray(lead), index.data), 0, np.asarray(lead) - 1)
+    flat = np.ravel_multi_index(tuple(np.moveaxis(places, -1, 0)), lead).astype(np.int64)
+    rows = walk.op("reshape", x, shape=(int(np.prod(lead)), *x.shape[depth:]), sources=node.sources)
+    return walk.op("gather", rows, walk.constant(flat), axis=0, sources=node.sources)
 
 
 def _drop_expands(walk: Rewriter, node: Node) -> Value | None:
@@ -183,6 +198,7 @@ RULES: dict[str, tuple[Rule, ...]] = {
     "cast": (_cast,),
     "reduce": (_reduce,),
     "gather": (_gather,),
+    "gather_nd": (_gather_nd,),
     **{name: (_drop_expands,) for name, op in OPS.items() if op.pointwise and name != "cast"},
 }
 
