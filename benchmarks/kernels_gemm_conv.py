@@ -115,14 +115,15 @@ class Bench:
 
     @staticmethod
     def _pad(row: Row) -> int:
-        size, c, oc, k, s, g = row.numbers
+        k, s = row.numbers[3:5]
         if row.kind == "transpose":
             return (k - s) // 2
         return 0 if s == k else k // 2
 
     def _bound(
-        self, spec: KernelSpec, inputs: dict[str, np.ndarray], output: tuple[str, int], scalars: dict[str, int], tunables: Any
-    ) -> tuple[Run, float, float]:
+        self, spec: KernelSpec, inputs: dict[str, np.ndarray], output: tuple[str, int], scalars: dict[str, int],
+        tunables: Any,
+    ) -> tuple[Run, float, float]:  # fmt: skip
         buffers = {}
         for name, array in inputs.items():
             buffers[name] = self.device.alloc(array.nbytes)
@@ -201,7 +202,7 @@ def best_times(runs: Sequence[Run], rounds: int, clock: Callable[[], float]) -> 
             for _ in range(counts[i]):
                 run()
             best[i] = min(best[i], (clock() - start) / counts[i])
-        time.sleep(0.02)  # ONNX Runtime's threads go on spinning for a while, and would take a core from whoever is next
+        time.sleep(0.02)  # ONNX Runtime's threads go on spinning for a while, and would take a core from the next
     return best
 
 
@@ -240,7 +241,8 @@ def main() -> None:
             result["ratio"] = times[-1] / times[0]
         results.append(result)
         if not options.json:
-            line = f"{row.kind + ' ' + row.label:42} {result['us']:9.1f} {result['gflops']:8.1f} {result['gbytes']:6.1f}"
+            line = f"{row.kind + ' ' + row.label:42} {result['us']:9.1f} {result['gflops']:8.1f}"
+            line += f" {result['gbytes']:6.1f}"
             line += f" {result['of_peak']:8.0%}" if peak else f" {'':8}"
             print(line + (f" {result['onnxruntime_us']:11.1f} {result['ratio']:6.2f}" if other else ""), flush=True)
     if options.json:

@@ -21,7 +21,7 @@ from a1400.backends.base import DeviceInfo, Grid
 from a1400.kernels import conv_cases, conv_shape
 from a1400.kernels.conv_pack import unpack_conv
 from a1400.kernels.gemm import CPU_TUNABLES, MOST_BATCH_GROUPS, TILE_TUNABLES, floats_only, fp64_if_used, tile_fits
-from a1400.kernels.gemm_split import split, tunables_for
+from a1400.kernels.gemm_split import split_groups, tunables_for
 from a1400.kernels.spec import Case, KernelSpec, Scalars, Slot, Tunable, Tunables, Variant, params, register
 
 TYPES = tuple(dtypes.from_short(n) for n in ("f32", "f16", "bf16", "f64", "i32", "i8", "u8"))
@@ -48,8 +48,7 @@ def _reference(arrays: Mapping[str, np.ndarray], s: Scalars, case: Case) -> dict
 def _cpu_geometry(s: Scalars, t: Tunables) -> tuple[Grid, Grid]:
     groups = int(s["groups"])
     depth = conv_shape.taps(s) * int(s["C"]) // groups
-    down, across = split(conv_shape.output_rows(s), depth, int(s["OC"]) // groups, groups, t["MR"], t["NPC"])
-    return (down, across, groups), (1, 1, 1)
+    return split_groups(conv_shape.output_rows(s), depth, int(s["OC"]) // groups, groups, t["MR"], t["NPC"]), (1, 1, 1)
 
 
 def _tile_geometry(s: Scalars, t: Tunables) -> tuple[Grid, Grid]:

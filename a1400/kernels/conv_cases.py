@@ -7,10 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from a1400 import dtypes
 from a1400.kernels.conv_pack import pack_conv, pack_conv_transpose, pack_depthwise
 from a1400.kernels.conv_shape import conv_scalars
-from a1400.kernels.gemm_cases import Slots, bias_relu_add
+from a1400.kernels.gemm_cases import Slots, bias_relu_add, type_variables
 from a1400.kernels.spec import Case, Data
 
 
@@ -36,8 +35,7 @@ def case(
                    for n, s, k, d, p, q in zip(x[1:-1], strides, kernel, dilations, pads, high)]  # fmt: skip
     c = x[-1]
     y = (x[0], *spatial, oc)
-    names = types.split(",") if "," in types else [types, types, types, dtypes.info(dtypes.from_short(types)).register_short]
-    kinds = {v: dtypes.from_short(n) for v, n in zip(("TA", "TB", "TC", "ACC"), names)}
+    kinds = type_variables(types)
     rng = np.random.default_rng(3)
     shape = (c, oc // groups, *kernel) if kind == "transpose" else (oc, c // groups, *kernel)
     low = 0 if np.issubdtype(kinds["TB"], np.unsignedinteger) else -3
@@ -118,7 +116,9 @@ def transpose_cases() -> Iterable[Case]:
     """Cases of ``conv_transpose``."""
     yield case("transpose", "one", (1, 1, 1, 1), 1, (1, 1))
     yield case("transpose", "2x2 stride 2", (1, 5, 6, 32), 40, (2, 2), strides=(2, 2), slots=True)
-    yield case("transpose", "3x3 stride 2", (2, 5, 4, 19), 33, (3, 3), strides=(2, 2), pads=(1, 1), extra=(1, 1), slots=True)
+    yield case(
+        "transpose", "3x3 stride 2", (2, 5, 4, 19), 33, (3, 3), strides=(2, 2), pads=(1, 1), extra=(1, 1), slots=True
+    )
     yield case("transpose", "4x4 stride 2", (1, 6, 6, 64), 64, (4, 4), strides=(2, 2), pads=(1, 1))
     yield case("transpose", "stride 1", (1, 6, 5, 20), 8, (3, 3), pads=(1, 0), high=(0, 1))
     yield case("transpose", "stride above kernel", (1, 4, 4, 6), 5, (2, 2), strides=(3, 3), slots=True)

@@ -23,7 +23,7 @@ def pack_conv(w: np.ndarray, groups: int = 1) -> np.ndarray:
 
 
 def unpack_conv(packed: np.ndarray, outputs: int) -> np.ndarray:
-    """Inverse of :func:`pack_conv`: ``[groups, panels, taps, C/groups, 32]`` to ``[groups, taps, C/groups, outputs]``."""
+    """Inverse of :func:`pack_conv`: packed weights to ``[groups, taps, C/groups, outputs]``."""
     groups, panels, taps, cg, width = packed.shape
     return unpack_b(packed.reshape(groups, panels, taps * cg, width), outputs).reshape(groups, taps, cg, outputs)
 

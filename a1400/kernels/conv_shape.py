@@ -135,7 +135,7 @@ def accumulate(x: np.ndarray, w: np.ndarray, i: Mapping[str, int]) -> np.ndarray
     y = np.zeros((i["N"], *out, i["OC"]), wide)
     for t, tap in enumerate(product(*(range(k) for k in kernel))):
         where = [slice(k * d, k * d + (o - 1) * s + 1, s) for k, d, o, s in zip(tap, dilation, out, stride)]
-        part = padded[(slice(None), *where)]
+        part = padded[tuple([slice(None), *where])]
         for g in range(groups):
             with np.errstate(all="ignore"):
                 y[..., g * og : (g + 1) * og] += part[..., g * cg : (g + 1) * cg] @ w[g, t].astype(wide)
@@ -154,6 +154,6 @@ def accumulate_transposed(x: np.ndarray, w: np.ndarray, i: Mapping[str, int]) ->
         where = [slice(k * d, k * d + (n - 1) * s + 1, s) for k, d, n, s in zip(tap, dilation, x.shape[1:4], stride)]
         for g in range(groups):
             part = x[..., g * cg : (g + 1) * cg] @ w[g, t]
-            full[(slice(None), *where, slice(g * og, (g + 1) * og))] += part
+            full[tuple([slice(None), *where, slice(g * og, (g + 1) * og)])] += part
     crop = [slice(p, p + o) for p, o in zip(pad, out)]
-    return full[(slice(None), *crop)]
+    return full[tuple([slice(None), *crop])]

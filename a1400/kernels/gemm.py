@@ -1,6 +1,6 @@
 """Matrix products with a prologue on A and an epilogue on C.
 
-``C[b, m, n] = EPILOGUE(sum_k PROLOGUE(A[b, m, k]) * B[b, k, n])`` for ``b = i0 * nb1 + i1``, ``i0 < nb0``, ``i1 < nb1``.
+``C[b, m, n] = EPILOGUE(sum_k PROLOGUE(A[b, m, k]) * B[b, k, n])`` with ``b = i0 * nb1 + i1``, i0 < nb0, i1 < nb1.
 
 ===============  =============================================================================================
 ``gemm``         in a: TA, in b: TB, out c: TC; int M N K nb0 nb1, a_off a_b0 a_b1 a_m a_k, b_off b_b0 b_b1 b_k
@@ -176,7 +176,9 @@ gemm = register(
         variants=(
             Variant(
                 "gpu", "gpu", _tile_geometry, TILE_TUNABLES, requires=fp64_if_used, constraint=tile_fits,
-                test_tunables=({"BM": 32, "BN": 64, "BK": 8, "RM": 2}, {"BM": 128, "BN": 128, "BK": 8, "RM": 8, "RN": 8}),
+                test_tunables=(
+                    {"BM": 32, "BN": 64, "BK": 8, "RM": 2}, {"BM": 128, "BN": 128, "BK": 8, "RM": 8, "RN": 8},
+                ),
             ),
             Variant(
                 "simple", "any", _simple_geometry, _SIMPLE_TUNABLES, source="gemm_simple", requires=fp64_if_used,

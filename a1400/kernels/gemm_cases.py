@@ -42,14 +42,21 @@ def scale_rows(shape: tuple[int, int, int]) -> Slots:
     return {"PROLOGUE": (SlotCode(value, (Operand(F32, 1), Operand(F32, 0))), operands)}
 
 
+def type_variables(types: str) -> dict[str, np.dtype]:
+    """dtype variables from ``"TA,TB,TC,ACC"``, or from one name for all, summed in its register type."""
+    names = types.split(",")
+    if len(names) == 1:
+        names = [types, types, types, dtypes.info(dtypes.from_short(types)).register_short]
+    return {variable: dtypes.from_short(name) for variable, name in zip(("TA", "TB", "TC", "ACC"), names)}
+
+
 def case(
     name: str, m: int, n: int, k: int, *, batch: tuple[int, int] = (1, 1), packed: bool, types: str = "f32",
     share_b: bool = False, a_pad: int = 0, c_pad: int = 0, offset: int = 0, trans_a: bool = False,
     trans_b: bool = False, slots: Slots | None = None, special: float | None = None,
 ) -> Case:  # fmt: skip
     """One product; ``types`` is ``"f32"`` for all or ``"TA,TB,TC,ACC"``."""
-    names = types.split(",") if "," in types else [types, types, types, dtypes.info(dtypes.from_short(types)).register_short]
-    kinds = {v: dtypes.from_short(s) for v, s in zip(("TA", "TB", "TC", "ACC"), names)}
+    kinds = type_variables(types)
     nb = batch[0] * batch[1]
     a_inner = (m if trans_a else k) + a_pad
     a_size = a_inner * (k if trans_a else m)
@@ -98,7 +105,8 @@ def _common(packed: bool) -> Iterable[Case]:
     yield case("infinity", 13, 33, 20, packed=packed, special=float("inf"))
     for kind in ("f16", "bf16"):
         yield case(kind, 27, 70, 50, packed=packed, types=kind)
-        yield case(f"{kind} slots", 13, 64, 40, packed=packed, types=f"{kind},{kind},f32,f32", slots=bias_relu_add((1, 13, 64)))
+        mixed, slots = f"{kind},{kind},f32,f32", bias_relu_add((1, 13, 64))
+        yield case(f"{kind} slots", 13, 64, 40, packed=packed, types=mixed, slots=slots)
     yield case("bf16 weights", 13, 40, 64, packed=packed, types="f32,bf16,f32,f32")
 
 

@@ -36,6 +36,23 @@ def split(rows: int, depth: int, columns: int, batch: int, mr: int, npc: int) ->
     return down, across
 
 
+def split_groups(rows: int, depth: int, columns: int, groups: int, mr: int, npc: int) -> tuple[int, int, int]:
+    """Like :func:`split` for a grouped convolution, with the number of ranges of groups as the third entry.
+
+    An item takes all groups whose weights the cache holds: neighbouring groups read neighbouring channels.
+    """
+    panels = max(1, -(-columns // PANEL))
+    held = min(groups, _L2_FLOATS // max(1, depth * panels * PANEL))
+    if held <= 1:
+        down, across = split(rows, depth, columns, groups, mr, npc)
+        return down, across, groups
+    wanted = max(1, min(_MOST_ITEMS, int(2.0 * rows * depth * columns * groups / _ITEM_FLOPS)))
+    blocks, ranges = max(1, -(-rows // mr)), -(-groups // held)
+    down = max(1, min(blocks, -(-wanted // ranges)))
+    ranges = max(ranges, min(groups, wanted // down))
+    return -(-blocks // -(-blocks // down)), 1, -(-groups // -(-groups // ranges))
+
+
 def rows_per_tile(rows: int) -> int:
     """The micro-kernel height that wastes least on ``rows`` rows."""
     return 14 if rows >= 14 and rows % 12 and rows % 14 == 0 else 12

@@ -13,7 +13,9 @@ __attribute__((reqd_work_group_size(1, 1, 1))) KERNEL_ENTRY {
     float16 sums[NPC * MR * 2];
     /* of each row: image, input coordinates of tap 0, element of tap 0, whether all taps are inside the image */
     int image[MR], id0[MR], ih0[MR], iw0[MR], origin[MR], inside[MR];
-    const int cg = C / groups, columns = OC / groups, g = group_id(2), n_base = g * columns;
+    const int cg = C / groups, columns = OC / groups;
+    const int groups_each = (groups + group_count(2) - 1) / group_count(2);
+    const int g_begin = group_id(2) * groups_each, g_end = min(groups, g_begin + groups_each);
     const int pixels = OD * OH * OW, all = N * pixels, depth_all = KD * KH * KW * cg;
     const int limit = x_off + (N * D * H * W - 1) * x_ld + C;
     const int merged = groups == 1 && dw == 1 && x_ld == C;
@@ -39,9 +41,10 @@ __attribute__((reqd_work_group_size(1, 1, 1))) KERNEL_ENTRY {
             iw0[r] = ow * sw - pw;
             ih0[r] = oh * sh - ph;
             id0[r] = od * sd - pd;
-            origin[r] = x_off + (((b * D + id0[r]) * H + ih0[r]) * W + iw0[r]) * x_ld + g * cg;
+            origin[r] = x_off + (((b * D + id0[r]) * H + ih0[r]) * W + iw0[r]) * x_ld;
             inside[r] = id0[r] >= 0 && id0[r] + (KD - 1) * dd < D && ih0[r] >= 0 && ih0[r] + (KH - 1) * dh < H &&
-                        iw0[r] >= 0 && iw0[r] + (KW - 1) * dw < W && run <= KC && origin[r] + reach <= limit;
+                        iw0[r] >= 0 && iw0[r] + (KW - 1) * dw < W && run <= KC &&
+                        origin[r] + reach + (g_end - 1) * cg <= limit;
             if (++ow == OW) {
                 ow = 0;
                 if (++oh == OH) {
@@ -53,67 +56,72 @@ __attribute__((reqd_work_group_size(1, 1, 1))) KERNEL_ENTRY {
                 }
             }
         }
-        for (int p0 = p_begin; p0 < p_end; p0 += NPC) {
-            for (int k0 = 0, more = 1; more; k0 += step) {
-                const int k1 = min(depth_all, k0 + step);
-                more = k1 < depth_all;
-                if (steps > 1 || p0 == p_begin) {
-                    const int run0 = k0 / run, w0 = run0 % runs_w, line0 = run0 / runs_w;
-                    for (int r = 0; r < rows; r++) {
-                        int kw = w0, kh = line0 % KH, kd = line0 / KH;
-                        float *to = block + r * GEMM_LD - k0;
-                        if (inside[r]) {
-                            int line = origin[r] + (kd * dd * H + kh * dh) * line_step;
-                            for (int start = k0; start < k1; line += dh * line_step) {
-                                int at = line + kw * tap_step;
-                                for (; kw < runs_w && start < k1; kw++, start += run, at += tap_step)
-                                    for (int i = 0; i < run; i += 16)
-                                        vstore16(TA_load_v(x, at + i), 0, to + start + i);
-                                kw = 0;
-                                if (++kh == KH) {
-                                    kh = 0;
-                                    kd++;
-                                    line += (dd * H - KH * dh) * line_step;
+        for (int g = g_begin; g < g_end; g++) {
+            const int n_base = g * columns;
+            for (int p0 = p_begin; p0 < p_end; p0 += NPC) {
+                for (int k0 = 0, more = 1; more; k0 += step) {
+                    const int k1 = min(depth_all, k0 + step);
+                    more = k1 < depth_all;
+                    if (steps > 1 || p0 == p_begin) {
+                        const int run0 = k0 / run, w0 = run0 % runs_w, line0 = run0 / runs_w;
+                        for (int r = 0; r < rows; r++) {
+                            int kw = w0, kh = line0 % KH, kd = line0 / KH;
+                            float *to = block + r * GEMM_LD - k0;
+                            if (inside[r]) {
+                                int line = origin[r] + g * cg + (kd * dd * H + kh * dh) * line_step;
+                                for (int start = k0; start < k1; line += dh * line_step) {
+                                    int at = line + kw * tap_step;
+                                    for (; kw < runs_w && start < k1; kw++, start += run, at += tap_step)
+                                        for (int i = 0; i < run; i += 16)
+                                            vstore16(TA_load_v(x, at + i), 0, to + start + i);
+                                    kw = 0;
+                                    if (++kh == KH) {
+                                        kh = 0;
+                                        kd++;
+                                        line += (dd * H - KH * dh) * line_step;
+                                    }
                                 }
+                                continue;
                             }
-                            continue;
-                        }
-                        for (int start = run0 * run; start < k1; start += run) {
-                            const int begin = max(start, k0), end = min(start + run, k1);
-                            const int id = id0[r] + kd * dd, ih = ih0[r] + kh * dh, iw = iw0[r] + kw * dw;
-                            if ((uint)id >= (uint)D || (uint)ih >= (uint)H) {
-                                block_zero(to + begin, end - begin);
-                            } else {
-                                const int source = origin[r] + (kd * dd * H + kh * dh) * line_step + kw * tap_step;
-                                if (merged) {
-                                    block_run(to + begin, x, source, begin - start, end - start, -iw * C, (W - iw) * C, limit);
-                                } else if ((uint)iw < (uint)W) {
-                                    block_copy(to + begin, x, source + (begin - start), end - begin, limit);
-                                } else {
+                            for (int start = run0 * run; start < k1; start += run) {
+                                const int begin = max(start, k0), end = min(start + run, k1);
+                                const int id = id0[r] + kd * dd, ih = ih0[r] + kh * dh, iw = iw0[r] + kw * dw;
+                                if ((uint)id >= (uint)D || (uint)ih >= (uint)H) {
                                     block_zero(to + begin, end - begin);
+                                } else {
+                                    const int line = origin[r] + g * cg + (kd * dd * H + kh * dh) * line_step;
+                                    const int source = line + kw * tap_step;
+                                    if (merged) {
+                                        block_run(to + begin, x, source, begin - start, end - start, -iw * C, (W - iw) * C,
+                                                  limit);
+                                    } else if ((uint)iw < (uint)W) {
+                                        block_copy(to + begin, x, source + (begin - start), end - begin, limit);
+                                    } else {
+                                        block_zero(to + begin, end - begin);
+                                    }
                                 }
-                            }
-                            if (++kw == runs_w) {
-                                kw = 0;
-                                if (++kh == KH) {
-                                    kh = 0;
-                                    kd++;
+                                if (++kw == runs_w) {
+                                    kw = 0;
+                                    if (++kh == KH) {
+                                        kh = 0;
+                                        kd++;
+                                    }
                                 }
                             }
                         }
                     }
-                }
-                for (int p = p0; p < min(p0 + NPC, p_end); p++) {
-                    const int n = p * 32;
-                    float16 *s = sums + (p - p0) * MR * 2;
-                    GPTR(const TB) panel = w + ((g * panels + p) * depth_all + k0) * 32;
-                    gemm_panel(rows, columns - n, block, panel, k1 - k0, s, k0 == 0);
-                    if (more) continue;
+                    for (int p = p0; p < min(p0 + NPC, p_end); p++) {
+                        const int n = p * 32;
+                        float16 *s = sums + (p - p0) * MR * 2;
+                        GPTR(const TB) panel = w + ((g * panels + p) * depth_all + k0) * 32;
+                        gemm_panel(rows, columns - n, block, panel, k1 - k0, s, k0 == 0);
+                        if (more) continue;
 #define FINISH_OUT y
 #define ROW_AT(r) (y_off + (m0 + (r)) * y_ld)
 #define ROW_B(r) (image[r])
 #define ROW_M(r) (m0 + (r) - image[r] * pixels)
 #include "gemm_finish.clh"
+                    }
                 }
             }
         }

@@ -28,13 +28,15 @@ __attribute__((reqd_work_group_size(1, 1, 1))) KERNEL_ENTRY {
     const int limit = x_off + (N * D * H * W - 1) * x_ld + C;
 
     /* first output of the phase and the number of them, in each dimension */
-    const int first_d = ((qd - pd) % sd + sd) % sd, first_h = ((qh - ph) % sh + sh) % sh, first_w = ((qw - pw) % sw + sw) % sw;
+    const int first_d = ((qd - pd) % sd + sd) % sd, first_h = ((qh - ph) % sh + sh) % sh;
+    const int first_w = ((qw - pw) % sw + sw) % sw;
     const int nd = OD > first_d ? (OD - first_d - 1) / sd + 1 : 0;
     const int nh = OH > first_h ? (OH - first_h - 1) / sh + 1 : 0;
     const int nw = OW > first_w ? (OW - first_w - 1) / sw + 1 : 0;
     const int all = N * nd * nh * nw;
 
-    const int taps_d = phase_taps(KD, dd, sd, qd), taps_h = phase_taps(KH, dh, sh, qh), taps_w = phase_taps(KW, dw, sw, qw);
+    const int taps_d = phase_taps(KD, dd, sd, qd), taps_h = phase_taps(KH, dh, sh, qh);
+    const int taps_w = phase_taps(KW, dw, sw, qw);
     int before = 0; /* taps of the phases before this one */
     for (int p = 0; p < qd; p++) before += phase_taps(KD, dd, sd, p) * KH * KW;
     for (int p = 0; p < qh; p++) before += taps_d * phase_taps(KH, dh, sh, p) * KW;

@@ -28,10 +28,11 @@ __attribute__((reqd_work_group_size(1, 1, 1))) KERNEL_ENTRY {
                     for (int r = 0; r < rows; r++) {
                         GPTR(const TA) source = a + (a_base + (m0 + r) * a_m + k0);
                         int k = 0;
+                        float *to = block + r * GEMM_LD;
                         for (; k + 16 <= depth; k += 16)
-                            vstore16(PROLOGUE_V(TA_load_v(source, k), batch, m0 + r, k0 + k), 0, block + r * GEMM_LD + k);
+                            vstore16(PROLOGUE_V(TA_load_v(source, k), batch, m0 + r, k0 + k), 0, to + k);
                         for (; k < depth; k++)
-                            block[r * GEMM_LD + k] = PROLOGUE(TA_load(source, k), batch, m0 + r, k0 + k);
+                            to[k] = PROLOGUE(TA_load(source, k), batch, m0 + r, k0 + k);
                     }
                 }
                 for (int p = p0; p < min(p0 + NPC, p_end); p++) {
