@@ -78,6 +78,7 @@ class Lowering:
         self._dense: dict[int, View] = {}
         self._node: Node | None = None
         self._claimed: dict[int, Storage] = {}
+        self._parts: dict[int, tuple[Value, int, int]] = {}  # value -> (concatenation it is a part of, axis, start)
         self._scalars: dict[tuple[str, bytes], np.ndarray] = {}
 
     # ---- the walk -----------------------------------------------------------------------------------
@@ -89,6 +90,7 @@ class Lowering:
         for name, value in self.graph.inputs.items():
             self.views[id(value)] = self._new(Storage("input", value.nbytes, name), value)
         self._claim_outputs()
+        self._find_parts()
         for node in self.graph.nodes:
             self._node = node
             HANDLERS[node.op](self, node)
@@ -104,6 +106,18 @@ class Lowering:
                 value = value.producer.inputs[0]  # type: ignore[assignment]
             if value.producer is not None and value.producer.op not in VIEW_OPS and id(value) not in self._claimed:
                 self._claimed[id(value)] = Storage("output", output.nbytes, name)
+
+    def _find_parts(self) -> None:
+        """Note which values are parts of a concatenation, so that their kernels can write them in place."""
+        for node in self.graph.nodes:
+            if node.op != "concat":
+                continue
+            start = 0
+            for value in node.inputs:
+                assert value is not None
+                if value.producer is not None and id(value) not in self._claimed:
+                    self._parts.setdefault(id(value), (node.output, node.attrs["axis"], start))
+                start += value.shape[node.attrs["axis"]]
 
     def _finish_output(self, name: str, value: Value) -> None:
         view = self.view(value)
@@ -176,15 +190,33 @@ class Lowering:
         self.storages.append(storage)
         return View(storage, np.dtype(dtype), tuple(shape), dense_strides(tuple(shape)))
 
-    def result(self, value: Value) -> View:
-        """Memory for a node's output: the graph output's own when it can be, else the arena."""
-        claimed = self._claimed.get(id(value))
-        if claimed is not None:
-            view = self._new(claimed, value)
-        else:
-            view = self.temporary(value.shape, value.dtype)
+    def result(self, value: Value, accepts: Callable[[View], bool] | None = None) -> View:
+        """Memory for a node's output: the graph output's own when it can be, else the arena.
+
+        A kernel that can write strided results gives ``accepts``; a part of a concatenation is then placed where the
+        concatenation wants it, if the kernel accepts that view.
+        """
+        if id(value) in self.views:  # a concatenation whose parts came first
+            return self.views[id(value)]
+        view = self._placed(value, accepts) if accepts else None
+        if view is None:
+            claimed = self._claimed.get(id(value))
+            view = self._new(claimed, value) if claimed is not None else self.temporary(value.shape, value.dtype)
         self.views[id(value)] = view
         return view
+
+    def _placed(self, value: Value, accepts: Callable[[View], bool]) -> View | None:
+        if id(value) not in self._parts:
+            return None
+        whole, axis, start = self._parts[id(value)]
+        starts = tuple(start if d == axis else 0 for d in range(value.rank))
+        dense = View(Storage("arena", 0), value.dtype, whole.shape, dense_strides(whole.shape))
+        ones = (1,) * value.rank
+        if id(whole) not in self.views and not accepts(dense.slice(starts, value.shape, ones)):
+            return None
+        target = self.result(whole, lambda _: True)
+        part = target.slice(starts, value.shape, ones)
+        return part if accepts(part) else None
 
     def copy(self, source: View, target: View) -> None:
         """Launch a copy between views of one shape."""

@@ -500,3 +500,21 @@ def fused_images(g: Graph) -> Feeds:
     t = {"strides": (2, 2), "dilations": (1, 1), "low": (0, 0), "high": (0, 0), "output_padding": (0, 0), "groups": 1}
     back = g.op("add", g.op("conv_transpose", _silu(g, n), b.const(f32(20, 8, 2, 2)), **t), b.const(f32(8)))
     return b.out(g.op("tanh", back), g.op("concat", y, back, axis=3))
+
+
+@graph
+def parts_written_in_place(g: Graph) -> Feeds:
+    b = Build(g)
+    x, z = b.input(f32(2, 6, 6, 8)), b.input(f32(2, 6, 6, 8))
+    one = {**CONV, "low": (0, 0), "high": (0, 0)}
+    parts = [
+        g.op("conv", x, b.const(f32(12, 8, 3, 3)), **CONV), g.op("conv", x, b.const(f32(5, 8, 1, 1)), **one), g.op("exp", x),
+        g.op("pool", x, kind="max", kernel=(3, 3), strides=(1, 1), dilations=(1, 1), low=(1, 1), high=(1, 1), out=(6, 6)),
+        g.op("matmul", x, b.const(f32(8, 7))), z,
+    ]  # fmt: skip
+    wide = g.op("concat", *parts, axis=3)
+    nested = g.op("concat", wide, g.op("neg", z), axis=3)
+    stacked = g.op("concat", g.op("conv", x, b.const(f32(8, 8, 3, 3)), **CONV), g.op("tanh", x), axis=1)
+    twice = g.op("concat", parts[0], parts[0], axis=3)
+    depth = g.op("conv", wide, b.const(f32(48, 1, 3, 3)), **{**CONV, "groups": 48})
+    return b.out(nested, stacked, twice, depth, g.op("sigmoid", parts[0]))

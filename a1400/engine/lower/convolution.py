@@ -21,18 +21,33 @@ from a1400.kernels.gemm import accumulator
 from a1400.memory.storage import View, dense_strides
 
 
+def pixel_step(view: View) -> int | None:
+    """Elements from one pixel of a channels-last image to the next, or None where they are not evenly spaced."""
+    if view.strides[-1] != 1 and view.shape[-1] != 1:
+        return None
+    lead, strides = view.shape[:-1], view.strides[:-1]
+    step = next((s for n, s in zip(reversed(lead), reversed(strides), strict=True) if n != 1), view.shape[-1])
+    even = all(n == 1 or s == d * step for n, s, d in zip(lead, strides, dense_strides(lead), strict=True))
+    return step if even and step >= view.shape[-1] else None
+
+
 def pixel_view(lw: Lowering, value: Value) -> tuple[View, int]:
-    """A channels-last image whose pixels are evenly spaced, and that spacing; a range of a wider image's channels is read
-    in place."""
+    """A channels-last image with evenly spaced pixels, and that spacing: a range of a wider image's channels is read in
+    place, anything else copied."""
     view = lw.view(value)
-    lead = View(view.storage, view.dtype, view.shape[:-1], view.strides[:-1], view.offset)
-    if view.strides[-1] == 1 or view.shape[-1] == 1:
-        step = next((s for n, s in zip(reversed(lead.shape), reversed(lead.strides), strict=True) if n != 1), view.shape[-1])
-        dense = tuple(s * step for s in dense_strides(lead.shape))
-        if step >= view.shape[-1] and all(n == 1 or s == d for n, s, d in zip(lead.shape, lead.strides, dense, strict=True)):
-            return view, step
-    view = lw.dense_view(view)
-    return view, view.shape[-1]
+    step = pixel_step(view)
+    if step is None:
+        view = lw.dense_view(view)
+        step = view.shape[-1]
+    return view, step
+
+
+def pixel_result(lw: Lowering, value: Value) -> tuple[View, int]:
+    """Memory for a channels-last result, perhaps a range of a wider image's channels, and the spacing of its pixels."""
+    view = lw.result(value, lambda v: pixel_step(v) is not None)
+    step = pixel_step(view)
+    assert step is not None or view.size == 0
+    return view, step or value.shape[-1]
 
 
 def image_groups(rank: int) -> list[list[int]]:
@@ -52,18 +67,18 @@ def _conv(lw: Lowering, node: Node) -> None:
     assert x is not None and w is not None
     attrs = node.attrs
     groups = int(attrs["groups"])
-    target = lw.result(node.output)
+    target, y_step = pixel_result(lw, node.output)
     if target.size == 0:
         return
     kernel = w.shape[2:]
     plain = all(k == 1 for k in kernel) and all(s == 1 for s in attrs["strides"]) and not any(attrs["low"] + attrs["high"])
     if plain and groups == 1:
-        _pointwise_conv(lw, node, x, w, target)
+        _pointwise_conv(lw, node, x, w, target, y_step)
         return
     view, step = pixel_view(lw, x)
     scalars = conv_scalars(
         x.shape, node.output.shape, kernel, attrs["strides"], attrs["low"], attrs["dilations"], groups,
-        x_off=view.offset, x_ld=step, y_off=target.offset,
+        x_off=view.offset, x_ld=step, y_off=target.offset, y_ld=y_step,
     )  # fmt: skip
     acc = accumulator(x.dtype)
     types = {"TA": x.dtype, "TB": w.dtype, "TC": target.dtype, "ACC": acc}
@@ -88,13 +103,13 @@ def _conv_tunables(lw: Lowering, types: Mapping[str, np.dtype], scalars: Mapping
     return conv_kernel.choose_tunables(lw.info, scalars) if chosen.name == "cpu" else {}
 
 
-def _pointwise_conv(lw: Lowering, node: Node, x: Value, w: Value, target: View) -> None:
+def _pointwise_conv(lw: Lowering, node: Node, x: Value, w: Value, target: View, y_step: int) -> None:
     view, step = pixel_view(lw, x)
     rows, c, oc = x.size // x.shape[-1], x.shape[-1], w.shape[0]
     rank = node.output.rank
     epilogue = lw.attached(node, "epilogue", node.output.shape, image_groups(rank))
     flat = View(view.storage, view.dtype, (rows, c), (step, 1), view.offset)
-    out = View(target.storage, target.dtype, (rows, oc), (oc, 1), target.offset)
+    out = View(target.storage, target.dtype, (rows, oc), (y_step, 1), target.offset)
     if epilogue is not None:
         # the product's rows are (image, pixel): strides must walk both at once
         epilogue = lw.attached(node, "epilogue", node.output.shape, [[], list(range(rank - 1)), [rank - 1]])
@@ -152,13 +167,13 @@ def _conv_transpose(lw: Lowering, node: Node) -> None:
     assert x is not None and w is not None
     attrs = node.attrs
     groups = int(attrs["groups"])
-    target = lw.result(node.output)
+    target, y_step = pixel_result(lw, node.output)
     if target.size == 0:
         return
     view, step = pixel_view(lw, x)
     scalars = conv_scalars(
         x.shape, node.output.shape, w.shape[2:], attrs["strides"], attrs["low"], attrs["dilations"], groups,
-        x_off=view.offset, x_ld=step, y_off=target.offset,
+        x_off=view.offset, x_ld=step, y_off=target.offset, y_ld=y_step,
     )  # fmt: skip
     acc = accumulator(x.dtype)
     types = {"TA": x.dtype, "TB": w.dtype, "TC": target.dtype, "ACC": acc}
@@ -186,7 +201,9 @@ def _run_time_transpose(
     return _packed_matrices(lw, matrices, groups, taps * cg, og)
 
 
-def _pool_scalars(node: Node, x: Value, view: View, step: int, target: View) -> dict[str, int | float]:
+def _pool_scalars(
+    node: Node, x: Value, view: View, step: int, target: View, y_step: int
+) -> dict[str, int | float]:
     a = node.attrs
     scalars: dict[str, int | float] = {"N": x.shape[0], "C": x.shape[-1]}
     for names, numbers in (
@@ -194,7 +211,7 @@ def _pool_scalars(node: Node, x: Value, view: View, step: int, target: View) -> 
         ("SD SH SW", three(a["strides"])), ("LD LH LW", three(a["dilations"])), ("PD PH PW", three(a["low"], 0)),
     ):  # fmt: skip
         scalars.update(zip(names.split(), numbers, strict=True))
-    scalars |= {"x_off": view.offset, "x_ld": step, "y_off": target.offset, "y_ld": x.shape[-1]}
+    scalars |= {"x_off": view.offset, "x_ld": step, "y_off": target.offset, "y_ld": y_step}
     return scalars
 
 
@@ -204,8 +221,8 @@ def _pool(lw: Lowering, node: Node) -> None:
     x = own[0]
     assert x is not None
     view, step = pixel_view(lw, x)
-    target = lw.result(node.output)
-    scalars = _pool_scalars(node, x, view, step, target)
+    target, y_step = pixel_result(lw, node.output)
+    scalars = _pool_scalars(node, x, view, step, target, y_step)
     kind = node.attrs["kind"]
     if kind == "average":
         limits = three(tuple(n + h for n, h in zip(x.shape[1:-1], node.attrs["high"], strict=True)))
@@ -224,7 +241,7 @@ def _max_pool_indices(lw: Lowering, node: Node) -> None:
     assert x is not None
     view, step = pixel_view(lw, x)
     values, indices = (lw.result(v) for v in node.outputs)
-    scalars = _pool_scalars(node, x, view, step, values)
+    scalars = _pool_scalars(node, x, view, step, values, x.shape[-1])
     strides = pool_kernel.index_strides(x.shape[-1], *three(x.shape[1:-1]), int(node.attrs.get("storage_order", 0)))
     scalars |= strides
     lw.launch(

@@ -51,13 +51,18 @@ def _matmul(lw: Lowering, node: Node) -> None:
     batch = tuple(int(d) for d in np.broadcast_shapes(a.shape[:-2], b.shape[:-2]))
     m, k, n = a.shape[-2], a.shape[-1], b.shape[-1]
     out_shape = (*batch, m, n)
-    out = lw.result(node.output)
-    target = out.reshape(out_shape)
-    assert target is not None
     constant = b_value if b_value.is_constant and all(d == 1 for d in b.shape[:-2]) else None
     shared = all(d == 1 for d in b.shape[:-2])
     rank = len(out_shape)
     rows = list(range(rank - 1))
+    product_shape = (int(np.prod(batch, dtype=np.int64)) * m, n) if shared else out_shape
+
+    def fits(view: View) -> bool:
+        product = view.reshape(product_shape)
+        return product is not None and (product.strides[-1] == 1 or n == 1)
+
+    target = lw.result(node.output, fits).reshape(product_shape)
+    assert target is not None
     if shared:
         # one B for the whole batch: rows of all batches form one tall matrix
         folded = a.expand((*batch, m, k)).reshape((int(np.prod(batch, dtype=np.int64)) * m, k))
@@ -65,8 +70,6 @@ def _matmul(lw: Lowering, node: Node) -> None:
             folded = lw.dense_view(a.expand((*batch, m, k))).reshape((int(np.prod(batch, dtype=np.int64)) * m, k))
         assert folded is not None
         a, b = folded, View(b.storage, b.dtype, b.shape[-2:], b.strides[-2:], b.offset)
-        target = out.reshape((folded.shape[0], n))
-        assert target is not None
         groups: list[list[int]] = [[], rows, [rank - 1]]
         a_groups: list[list[int]] = [[], rows, [rank - 1]]
     else:

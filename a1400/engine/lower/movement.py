@@ -11,14 +11,15 @@ from a1400.memory.storage import View
 
 @lowers("concat")
 def _concat(lw: Lowering, node: Node) -> None:
-    target = lw.result(node.output)
+    target = lw.result(node.output, lambda _: True)
     axis = node.attrs["axis"]
     start = 0
     for value in node.inputs:
         assert value is not None
-        offset = target.offset + start * target.strides[axis]
-        part = View(target.storage, target.dtype, value.shape, target.strides, offset)
-        lw.copy(lw.view(value), part)
+        starts = tuple(start if d == axis else 0 for d in range(value.rank))
+        part = target.slice(starts, value.shape, (1,) * value.rank)
+        if lw.view(value) != part:  # parts may have been written in place
+            lw.copy(lw.view(value), part)
         start += value.shape[axis]
 
 

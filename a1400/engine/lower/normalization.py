@@ -8,7 +8,7 @@ from math import prod
 import numpy as np
 
 from a1400 import dtypes
-from a1400.engine.lower.convolution import image_groups, pixel_view
+from a1400.engine.lower.convolution import image_groups, pixel_result, pixel_view
 from a1400.engine.lower.slots import with_epilogue
 from a1400.engine.lowering import Lowering, lowers, split_inputs
 from a1400.graph.graph import Node, Value
@@ -96,7 +96,7 @@ def _group_norm(lw: Lowering, node: Node) -> None:
     x, scale, bias = (*own, None, None)[:3]
     assert x is not None
     view, step = pixel_view(lw, x)
-    target = lw.result(node.output)
+    target, y_step = pixel_result(lw, node.output)
     if target.size == 0:
         return
     images, channels = x.shape[0], x.shape[-1]
@@ -122,5 +122,5 @@ def _group_norm(lw: Lowering, node: Node) -> None:
     lw.launch(
         "group_norm_apply", {"T": x.dtype, "OUT": target.dtype},
         {"x": view.ref(), "mean": mean.ref(), "inv_std": inverse.ref(), "y": target.ref()},
-        {**shared, "G": groups, "x_off": view.offset, "x_ld": step, "y_off": target.offset, "y_ld": channels}, slots=slots,
+        {**shared, "G": groups, "x_off": view.offset, "x_ld": step, "y_off": target.offset, "y_ld": y_step}, slots=slots,
     )  # fmt: skip

@@ -71,7 +71,7 @@ def node_expression(node: Node) -> Expr:
 def _lower(lw: Lowering, node: Node) -> None:
     expr = node_expression(node)
     views = [lw.view(v) for v in node.inputs if v is not None]
-    target = lw.result(node.output)
+    target = lw.result(node.output, lambda _: True)
     emit_pointwise(lw, expr, views, target)
 
 
