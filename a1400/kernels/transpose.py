@@ -7,7 +7,7 @@ their dtype: :func:`word` names it.  The pointwise kernel computes the same, one
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
@@ -17,10 +17,31 @@ from a1400.kernels.spec import Case, KernelSpec, Scalars, Tunable, Tunables, Var
 
 WORDS = tuple(np.dtype(t) for t in (np.uint8, np.uint16, np.uint32, np.uint64))
 
+_WORTH = 8  # rows and columns below which a tile is mostly edge
+
 
 def word(dtype: np.dtype) -> np.dtype:
     """The unsigned type as wide as ``dtype``: the kernel's ``T`` for moving it."""
     return np.dtype(f"u{np.dtype(dtype).itemsize}")
+
+
+def match(sizes: Sequence[int], out_strides: Sequence[int], in_strides: Sequence[int]) -> dict[str, int] | None:
+    """The kernel's scalars, offsets at 0, if a copy over ``sizes`` is a transposition worth its tiles, else None.
+
+    Strides are in elements, as :func:`a1400.kernels.pointwise.collapse` leaves them.
+    """
+    dims = [d for d, n in enumerate(sizes) if n > 1]
+    row = next((d for d in dims if out_strides[d] == 1), None)
+    column = next((d for d in dims if in_strides[d] == 1), None)
+    if row is None or column is None or row == column or len(dims) > 4:
+        return None
+    if min(sizes[row], sizes[column]) < _WORTH or out_strides[column] == 0:
+        return None
+    outer = [d for d in dims if d not in (row, column)]
+    s = {"n0": 1, "n1": 1, "x_s0": 0, "x_s1": 0, "y_s0": 0, "y_s1": 0, "x_off": 0, "y_off": 0}
+    for name, d in zip(("1", "0"), reversed(outer)):
+        s |= {f"n{name}": sizes[d], f"x_s{name}": in_strides[d], f"y_s{name}": out_strides[d]}
+    return s | {"rows": sizes[row], "cols": sizes[column], "x_sr": in_strides[row], "y_sc": out_strides[column]}
 
 
 def _tiles(s: Scalars, side: int) -> int:

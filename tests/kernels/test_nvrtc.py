@@ -61,7 +61,7 @@ def case_call(spec: KernelSpec, variant: Variant, case: Case, tunables: dict[str
 
 
 def programs(spec: KernelSpec, variant: Variant) -> Iterator[str]:
-    """Each distinct program text that the variant's cases need."""
+    """Each distinct program text that the variant's cases need; of further tunable settings, the first case's."""
     seen: set[object] = set()
     for tunables in (None, *variant.test_tunables):
         for case in spec.cases():
@@ -71,6 +71,8 @@ def programs(spec: KernelSpec, variant: Variant) -> Iterator[str]:
             if made.program_key not in seen:
                 seen.add(made.program_key)
                 yield program_text(made, "cuda")
+                if tunables is not None:
+                    break
 
 
 def warnings(log: str) -> list[str]:

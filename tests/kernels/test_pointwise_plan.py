@@ -14,6 +14,7 @@ from a1400.kernels.pointwise import POINTWISE, RANKS, choose_pointwise_variant, 
 from a1400.kernels.pointwise_ops import OPS
 from a1400.kernels.printer import literal, print_statements
 from a1400.kernels.spec import SlotCode
+from a1400.kernels.transpose import match
 
 F32 = np.dtype(np.float32)
 CPU = DeviceInfo(
@@ -123,3 +124,29 @@ def test_casts_round_as_storage_would() -> None:
     x = np.float32([1.0009765, 65500.0, 3.0])
     halves = cast(cast(arg(0, F32), np.dtype(np.float16)), F32)
     assert np.array_equal(evaluate(halves, [x]), x.astype(np.float16).astype(np.float32))
+
+
+def test_a_permuted_copy_is_recognised_as_a_transposition() -> None:
+    rng = np.random.default_rng(5)
+    found = 0
+    for _ in range(200):
+        rank = int(rng.integers(2, 5))
+        shape = tuple(int(n) for n in rng.choice([1, 2, 8, 9], rank))
+        order = rng.permutation(rank)
+        source = np.arange(prod(shape)).reshape(shape)
+        view = source.transpose(order)
+        sizes, (out, into) = collapse(
+            view.shape, [tuple(prod(view.shape[d + 1 :]) for d in range(rank)), tuple(s // 8 for s in view.strides)]
+        )
+        s = match(sizes, out, into)
+        if s is None:
+            continue
+        found += 1
+        y = np.full(view.size, -1)
+        a, b, r, c = np.ogrid[: s["n0"], : s["n1"], : s["rows"], : s["cols"]]
+        at = a * s["x_s0"] + b * s["x_s1"] + r * s["x_sr"] + c
+        y[a * s["y_s0"] + b * s["y_s1"] + c * s["y_sc"] + r] = source.reshape(-1)[at]
+        assert np.array_equal(y, view.reshape(-1))
+    assert found > 20
+    assert match((5, 30), (30, 1), (1, 5)) is None, "too narrow"
+    assert match((8, 16, 32), (512, 32, 1), (512, 32, 1)) is None, "both sides contiguous"
