@@ -8,7 +8,7 @@ from math import prod
 import numpy as np
 
 from a1400 import dtypes
-from a1400.engine.lower.convolution import image_groups, pixel_result, pixel_view
+from a1400.engine.lower.images import image_groups, pixel_result, pixel_view
 from a1400.engine.lower.slots import with_epilogue
 from a1400.engine.lowering import Lowering, lowers, split_inputs
 from a1400.graph.graph import Node, Value

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from math import prod
+
 import numpy as np
 
 from a1400 import dtypes
+from a1400.engine.lower.images import image_groups, pixel_view, three
 from a1400.engine.lowering import Lowering, lowers, split_inputs
 from a1400.errors import UnsupportedOpError
 from a1400.graph.graph import Node
@@ -14,24 +17,19 @@ from a1400.kernels import resize as resize_kernel
 from a1400.memory.storage import View
 
 
-def three(sizes: tuple[int, ...], fill: int = 1) -> tuple[int, int, int]:
-    """Spatial sizes padded in front to three."""
-    padded = (fill,) * (3 - len(sizes)) + tuple(sizes)
-    return (padded[0], padded[1], padded[2])
-
-
 @lowers("resize")
 def _resize(lw: Lowering, node: Node) -> None:
     own, _, _ = split_inputs(node)
     x = own[0]
     assert x is not None
-    view, target = lw.dense(x), lw.result(node.output)
+    target = lw.result(node.output)
     if target.size == 0:
         return
     tables = node.attrs["tables"]
     if not dtypes.is_float(x.dtype) or x.dtype.itemsize == 8:
-        _moved(lw, view, target, tables)
+        _moved(lw, lw.dense(x), target, tables)
         return
+    view, step = pixel_view(lw, x)
     batch, channels = x.shape[0], x.shape[-1]
     source, out = three(x.shape[1:-1]), three(node.output.shape[1:-1])
     filled = [None] * (3 - len(tables)) + list(tables)
@@ -43,9 +41,9 @@ def _resize(lw: Lowering, node: Node) -> None:
     scalars = resize_kernel.scalars(
         batch, source, out, channels, (taps[0], taps[1], taps[2]), float(node.attrs.get("extrapolation", 0.0))
     )
-    scalars["x_off"] = view.offset
-    rank = node.output.rank
-    epilogue = lw.attached(node, "epilogue", node.output.shape, [[0], list(range(1, rank - 1)), [rank - 1]])
+    _, h, w = source
+    scalars |= {"x_off": view.offset, "x_w": step, "x_h": w * step, "x_d": h * w * step, "x_b": prod(source) * step}
+    epilogue = lw.attached(node, "epilogue", node.output.shape, image_groups(node.output.rank))
     lw.launch("resize", {"T": x.dtype}, buffers, scalars, slots={"EPILOGUE": epilogue} if epilogue else None)
 
 
