@@ -20,8 +20,8 @@ from a1400 import dtypes
 from a1400.backends.base import DeviceInfo, Grid
 from a1400.kernels import conv_cases, conv_shape
 from a1400.kernels.conv_pack import unpack_conv
-from a1400.kernels.gemm import CPU_TUNABLES, MOST_BATCH_GROUPS, TILE_TUNABLES, floats_only, fp64_if_used, tile_fits
-from a1400.kernels.gemm_split import split_groups, tunables_for
+from a1400.kernels.gemm import MOST_BATCH_GROUPS, TILE_TUNABLES, cpu_tunables, floats_only, fp64_if_used, tile_fits
+from a1400.kernels.gemm_split import split_groups
 from a1400.kernels.spec import Case, KernelSpec, Scalars, Slot, Tunable, Tunables, Variant, params, register
 
 TYPES = tuple(dtypes.from_short(n) for n in ("f32", "f16", "bf16", "f64", "i32", "i8", "u8"))
@@ -31,10 +31,8 @@ SLOTS = (Slot("EPILOGUE", ("b", "m", "n"), "ACC", "each sum before it is stored"
 
 
 def choose_tunables(info: DeviceInfo, scalars: Scalars) -> Mapping[str, int]:
-    """Tunables for ``conv`` on ``info`` (empty: the defaults)."""
-    if info.kind != "cpu" or info.backend != "opencl":
-        return {}
-    return tunables_for(conv_shape.output_rows(scalars))
+    """Tunables for ``conv`` on ``info``; empty: the defaults (see ``gemm.choose_tunables``)."""
+    return {}
 
 
 def _reference(arrays: Mapping[str, np.ndarray], s: Scalars, case: Case) -> dict[str, np.ndarray]:
@@ -63,6 +61,8 @@ def simple_geometry(s: Scalars, t: Tunables) -> tuple[Grid, Grid]:
     return (rows, min(-(-int(s["OC"]) // 32), MOST_BATCH_GROUPS), 1), (1, 32, 1)
 
 
+# blocks deep enough for a whole pixel of the 512 channels that networks end with
+CPU_TUNABLES = cpu_tunables(512)
 SIMPLE_TUNABLES = (Tunable("ROWS", 2, (1, 2, 4), "output pixels of a thread"),)
 
 conv = register(

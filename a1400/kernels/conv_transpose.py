@@ -18,9 +18,9 @@ import numpy as np
 
 from a1400.backends.base import Grid
 from a1400.kernels import conv_cases, conv_shape
-from a1400.kernels.conv import SIMPLE_TUNABLES, SLOTS, TYPE_VARIABLES, simple_geometry
+from a1400.kernels.conv import CPU_TUNABLES, SIMPLE_TUNABLES, SLOTS, TYPE_VARIABLES, simple_geometry
 from a1400.kernels.conv_pack import transpose_tap_order, unpack_conv
-from a1400.kernels.gemm import CPU_TUNABLES, floats_only, fp64_if_used
+from a1400.kernels.gemm import floats_only, fp64_if_used
 from a1400.kernels.gemm_split import split
 from a1400.kernels.spec import Case, KernelSpec, Scalars, Tunables, Variant, params, register
 

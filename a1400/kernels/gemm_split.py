@@ -7,8 +7,6 @@ amount of work, so that small products start few and large ones feed any number 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from a1400.kernels.gemm_pack import PANEL
 
 _ITEM_FLOPS = 1.5e6  # about 15 microseconds: ten times what starting an item costs
@@ -51,13 +49,3 @@ def split_groups(rows: int, depth: int, columns: int, groups: int, mr: int, npc:
     down = max(1, min(blocks, -(-wanted // ranges)))
     ranges = max(ranges, min(groups, wanted // down))
     return -(-blocks // -(-blocks // down)), 1, -(-groups // -(-groups // ranges))
-
-
-def rows_per_tile(rows: int) -> int:
-    """The micro-kernel height that wastes least on ``rows`` rows."""
-    return 14 if rows >= 14 and rows % 12 and rows % 14 == 0 else 12
-
-
-def tunables_for(rows: int) -> Mapping[str, int]:
-    """Tunables other than the defaults for products of ``rows`` rows."""
-    return {"MR": rows_per_tile(rows)}
