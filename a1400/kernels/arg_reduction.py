@@ -20,11 +20,11 @@ import numpy as np
 
 from a1400 import dtypes
 from a1400.backends.base import Grid
-from a1400.kernels.geometry import WIDTH, ceil_div, cpu_blocks, runs, runs_vectors
+from a1400.kernels.geometry import WIDTH, Reference, ceil_div, cpu_blocks, runs, runs_vectors
 from a1400.kernels.spec import Case, Data, KernelSpec, Scalars, Tunable, Tunables, Variant, params, register
 
 
-def _reference(largest: bool):  # noqa: ANN202 - a spec's reference
+def _reference(largest: bool) -> Reference:
     def reference(arrays: Mapping[str, np.ndarray], s: Scalars, case: Case) -> Mapping[str, np.ndarray]:
         flat = arrays["x"].reshape(-1)[int(s["x_off"]) :]
         shape = [int(s[k]) for k in "ORI"]
@@ -58,14 +58,13 @@ def _team(name: str, kind: str, lanes: int, teams: int, **more: Any) -> Variant:
 
 _VARIANTS = (
     Variant(
-        "cpu_rows", "cpu", lambda s, t: cpu_blocks(int(s["O"]), _count(s)), backends=("opencl",),
-        source="cpu/arg_reduce_rows", vector_width=WIDTH, requires=runs_vectors,
-        supports=lambda s: s["I"] == 1 and s["x_r"] == 1 and s["R"] >= WIDTH,
-    ),
-    Variant(
         "cpu_columns", "cpu", lambda s, t: cpu_blocks(int(s["O"]) * ceil_div(int(s["I"]), 64), _count(s)),
         backends=("opencl",), source="cpu/arg_reduce_columns", vector_width=WIDTH, requires=runs_vectors,
         supports=lambda s: s["x_i"] == 1 and s["I"] >= WIDTH,
+    ),
+    Variant(
+        "cpu", "cpu", lambda s, t: cpu_blocks(int(s["O"] * s["I"]), _count(s)), backends=("opencl",),
+        source="cpu/arg_reduce_rows", vector_width=WIDTH, requires=runs_vectors,
     ),
     _team("group", "gpu", 256, 1, supports=lambda s: s["R"] >= 256 and (s["I"] == 1 or s["O"] * s["I"] < 256)),
     _team("team", "any", 8, 32),

@@ -7,9 +7,8 @@ spec            parameters                                                      
 ``cumprod``     int exclusive, reverse
 ==============  ====================================================================  ===============
 
-Over r of ``x[x_off + o x_o + r x_r + i x_i]``; y is contiguous ``[O, R, I]``.  ``exclusive`` leaves the element itself out
-(starting from 0, or 1), ``reverse`` runs from the end.  Half types accumulate in float.  No slots.
-"""
+Over r of ``x[x_off + o x_o + r x_r + i x_i]``; y is contiguous ``[O, R, I]``.  ``exclusive`` leaves the element
+itself out (starting from 0, or 1), ``reverse`` runs from the end.  Half types accumulate in float.  No slots."""
 
 from __future__ import annotations
 
@@ -20,11 +19,11 @@ import numpy as np
 
 from a1400 import dtypes
 from a1400.backends.base import Grid
-from a1400.kernels.geometry import ceil_div, runs
+from a1400.kernels.geometry import WIDTH, Reference, ceil_div, cpu_blocks, runs, runs_vectors
 from a1400.kernels.spec import Case, Data, KernelSpec, Scalars, Tunable, Tunables, Variant, params, register
 
 
-def _reference(product: bool):  # noqa: ANN202 - a spec's reference
+def _reference(product: bool) -> Reference:
     def reference(arrays: Mapping[str, np.ndarray], s: Scalars, case: Case) -> Mapping[str, np.ndarray]:
         flat = arrays["x"].reshape(-1)[int(s["x_off"]) :]
         shape = [int(s[k]) for k in "ORI"]
@@ -49,6 +48,11 @@ def _teams(s: Scalars, t: Tunables) -> tuple[Grid, Grid]:
 
 
 _VARIANTS = (
+    Variant(
+        "cpu", "cpu", lambda s, t: cpu_blocks(int(s["O"]) * ceil_div(int(s["I"]), 64), _count(s)),
+        backends=("opencl",), source="cpu/cumulate", vector_width=WIDTH, requires=runs_vectors,
+        supports=lambda s: s["x_i"] == 1,
+    ),
     Variant(
         "group", "gpu", _teams,
         (Tunable("LANES", 256, (64, 128, 256), "work-items per row"), Tunable("TEAMS", 1, (1,), "rows per group")),
@@ -87,7 +91,7 @@ def _cases(product: bool) -> Iterator[Case]:
     for exclusive in (0, 1):
         for reverse in (0, 1):
             end = "_exclusive" * exclusive + "_reverse" * reverse
-            more = {"exclusive": exclusive, "reverse": reverse, "product": product}
+            more: dict[str, Any] = {"exclusive": exclusive, "reverse": reverse, "product": product}
             yield _case("one" + end, (1, 1, 1), **more)
             yield _case("rows" + end, (5, 77, 1), **more)
             yield _case("long" + end, (2, 1003, 1), **more)

@@ -1,13 +1,16 @@
-"""Launch geometry and device requirements that the row-wise kernel families share."""
+"""What the row-wise kernel families share: launch geometry, device requirements, the type of a reference."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import numpy as np
 
 from a1400 import dtypes
 from a1400.backends.base import DeviceInfo, Grid
+from a1400.kernels.spec import Case, Scalars
+
+Reference = Callable[[Mapping[str, np.ndarray], Scalars, Case], Mapping[str, np.ndarray]]
 
 WIDTH = 16  # lanes of the vector variants
 _GRAIN = 8192  # elements that are worth a work-group of their own on a CPU

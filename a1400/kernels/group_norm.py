@@ -10,13 +10,12 @@ spec                     parameters                                             
                          int N, P, C, G, x_off, x_ld, y_off, y_ld                                EPILOGUE(v; n, p, c)
 =======================  ======================================================================  ======================
 
-x is ``[N, P, C]`` with pixels ``x_ld`` apart (images ``P x_ld`` apart).  ``group_norm_partial`` gives ``part[N, S, 2, C]``: for
-each channel and each chunk of ``chunk`` pixels the mean and the sum of squared distances from it; ``group_norm_stats``
-combines them (in a fixed order) into ``mean[N, G]`` and ``inv_std[N, G]``; ``group_norm_apply`` gives
-``EPILOGUE((PROLOGUE(x) - mean) * inv_std)`` with scale and bias per channel as operands (inner stride 1).  G must divide C;
-G = C is instance normalisation; batch statistics are N = 1, P = all pixels, G = C.  :func:`split` chooses S and chunk.
-T is f32, f16 or bf16; slots work in float, EPILOGUE gives OUT.
-"""
+x is ``[N, P, C]`` with pixels ``x_ld`` apart (images ``P x_ld`` apart).  ``group_norm_partial`` gives ``part[N, S, 2,
+C]``: for each channel and each chunk of ``chunk`` pixels the mean and the sum of squared distances from it;
+``group_norm_stats`` combines them (in a fixed order) into ``mean[N, G]`` and ``inv_std[N, G]``; ``group_norm_apply``
+gives ``EPILOGUE((PROLOGUE(x) - mean) * inv_std)`` with scale and bias per channel as operands (inner stride 1).  G
+must divide C; G = C is instance normalisation; batch statistics are N = 1, P = all pixels, G = C.  :func:`split`
+chooses S and chunk. T is f32, f16 or bf16; slots work in float, EPILOGUE gives OUT."""
 
 from __future__ import annotations
 
@@ -107,7 +106,6 @@ _PARTIAL_VARIANTS = (
     Variant(
         "cpu", "cpu", lambda s, t: cpu_blocks(int(s["N"] * s["S"]), int(s["N"] * s["P"] * s["C"])),
         backends=("opencl",), source="cpu/group_norm_partial", vector_width=WIDTH,
-        supports=lambda s: s["C"] >= WIDTH,
     ),
     Variant(
         "team", "any", _partial_groups,
@@ -157,7 +155,11 @@ def _partial_cases() -> Iterator[Case]:
 
 
 def _stats_cases() -> Iterator[Case]:
-    for name, n, p, c, g, chunk in (("one", 1, 1, 1, 1, 1), ("groups", 3, 50, 30, 5, 16), ("instance", 2, 9, 70, 70, 9)):
+    for name, n, p, c, g, chunk in (
+        ("one", 1, 1, 1, 1, 1),
+        ("groups", 3, 50, 30, 5, 16),
+        ("instance", 2, 9, 70, 70, 9),
+    ):
         s: dict[str, int | float] = dict(N=n, P=p, C=c, G=g, S=ceil_div(p, chunk), chunk=chunk, eps=1e-5)
         part = Data((n, int(s["S"]), 2, c), "f32", 0.5, 2.0)
         yield Case(name, {"part": part}, s, {"mean": ((n, g), "f32"), "inv_std": ((n, g), "f32")}, {})

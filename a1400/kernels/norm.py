@@ -10,12 +10,11 @@ spec                      outputs                                     computes (
 ``rms_norm_residual``     out y: OUT, out sum: T                      the same; sum = a
 ========================  ==========================================  ============================================
 
-Parameters: ``in x: T``, the outputs in the order above, ``int rows, n, x_off, x_row, float eps``.  Slots PROLOGUE(v; row, col)
-(e.g. a residual that is added) and EPILOGUE(v; row, col), which takes scale and bias as operands with inner stride 1 and
-row stride 0.  ``inv_std = 1 / sqrt(var + eps)`` with the biased variance in two passes; ``inv_rms = 1 / sqrt(mean(a a) + eps)``.
-Rows are n contiguous elements, ``x_row`` apart; outputs are contiguous.  T and OUT are floating; slots work in T's
-register type (EPILOGUE gives OUT).
-"""
+Parameters: ``in x: T``, the outputs in the order above, ``int rows, n, x_off, x_row, float eps``.  Slots PROLOGUE(v;
+row, col) (e.g. a residual that is added) and EPILOGUE(v; row, col), which takes scale and bias as operands with inner
+stride 1 and row stride 0.  ``inv_std = 1 / sqrt(var + eps)`` with the biased variance in two passes; ``inv_rms = 1 /
+sqrt(mean(a a) + eps)``. Rows are n contiguous elements, ``x_row`` apart; outputs are contiguous.  T and OUT are
+floating; slots work in T's register type (EPILOGUE gives OUT)."""
 
 from __future__ import annotations
 
@@ -28,7 +27,7 @@ from a1400 import dtypes
 from a1400.backends.base import Grid
 from a1400.kernels import expr
 from a1400.kernels.check import slot_reference
-from a1400.kernels.geometry import WIDTH, ceil_div, cpu_blocks, runs, runs_vectors
+from a1400.kernels.geometry import WIDTH, Reference, ceil_div, cpu_blocks, runs, runs_vectors
 from a1400.kernels.spec import (
     Case,
     Data,
@@ -45,7 +44,7 @@ from a1400.kernels.spec import (
 )
 
 
-def _reference(center: bool, extra: str):  # noqa: ANN202 - a spec's reference
+def _reference(center: bool, extra: str) -> Reference:
     def reference(arrays: Mapping[str, np.ndarray], s: Scalars, case: Case) -> Mapping[str, np.ndarray]:
         flat = arrays["x"].reshape(-1)[int(s["x_off"]) :]
         rows, n = int(s["rows"]), int(s["n"])
@@ -124,6 +123,10 @@ def _cases(extra: str) -> Iterator[Case]:
     yield _case("short", extra, 5, 7)
     yield _case("vector", extra, 3, 16)
     yield _case("ragged", extra, 9, 83, gap=5)
+    if extra:  # the same text otherwise
+        yield _case("slots", extra, 4, 117, slots=True)
+        yield _case("f16", extra, 3, 50, t="f16", slots=True)
+        return
     yield _case("kept", extra, 3, 4096)
     yield _case("long", extra, 2, 5003)
     yield _case("off_center", extra, 3, 256, center=1000.0)
@@ -143,7 +146,7 @@ def _spec(name: str, center: bool, extra: str = "") -> KernelSpec:
     coords = ("row", "col")
     return KernelSpec(
         name=f"{name}_{extra}" if extra else name,
-        doc=f"{name.replace('_', ' ')} of rows" + {"": "", "residual": ", with the sum", "stats": ", with the statistics"}[extra],
+        doc=f"{name.replace('_', ' ')} of rows" + (f", with the {extra}" if extra else ""),
         params=params(f"in x: T\nout y: OUT\n{_OUTPUTS[extra]}\nint rows\nint n\nint x_off\nint x_row\nfloat eps"),
         variants=_VARIANTS,
         reference=_reference(center, extra),

@@ -1,4 +1,5 @@
-"""Pooling of channels-last images: x ``[N, D, H, W, C]`` -> y ``[N, OD, OH, OW, C]``, 1 for spatial axes that are not there.
+"""Pooling of channels-last images: x ``[N, D, H, W, C]`` -> y ``[N, OD, OH, OW, C]``, 1 for spatial axes that are
+not there.
 
 ===================  ======================================================  ======================
 spec                 parameters                                              slots
@@ -10,16 +11,16 @@ spec                 parameters                                              slo
                      int i_n, i_c, i_d, i_h, i_w
 ===================  ======================================================  ======================
 
-GEOMETRY is ``int N, D, H, W, C, OD, OH, OW, KD, KH, KW, SD, SH, SW, LD, LH, LW, PD, PH, PW, x_off, x_ld, y_off, y_ld``: K kernel,
-S strides, L dilations, P low pads (high pads follow from the output size), ``*_ld`` pixel strides; images are ``D H W x_ld``
-(``OD OH OW y_ld``) apart.  Slot coordinates: image, flat output pixel, channel.
+GEOMETRY is ``int N, D, H, W, C, OD, OH, OW, KD, KH, KW, SD, SH, SW, LD, LH, LW, PD, PH, PW, x_off, x_ld, y_off,
+y_ld``: K kernel, S strides, L dilations, P low pads (high pads follow from the output size), ``*_ld`` pixel strides;
+images are ``D H W x_ld`` (``OD OH OW y_ld``) apart.  Slot coordinates: image, flat output pixel, channel.
 
-``pool_average``: with ``include_pad`` 1 the divisor counts window positions below ``lim_*`` (input size plus high pad), else those
-inside the image.  ``pool_max`` propagates NaN; a window with no element gives the lowest value.  ``pool_max_index``:
-``index`` is contiguous ``[N, OD, OH, OW, C]``; element (n, c, d, h, w) is named ``n i_n + c i_c + d i_d + h i_h + w i_w`` -
-:func:`index_strides` gives ONNX's two storage orders; of equal elements the first in (d, h, w) order is named.
-T is floating (no f64 for lp) or, for max, any integer; ``pool_average``/``pool_lp`` work in T's register type.
-"""
+``pool_average``: with ``include_pad`` 1 the divisor counts window positions below ``lim_*`` (input size plus high
+pad), else those inside the image.  ``pool_max`` propagates NaN; a window with no element gives the lowest value.
+``pool_max_index``: ``index`` is contiguous ``[N, OD, OH, OW, C]``; element (n, c, d, h, w) is named ``n i_n + c i_c +
+d i_d + h i_h + w i_w`` - :func:`index_strides` gives ONNX's two storage orders; of equal elements the first in (d, h,
+w) order is named. T is floating (no f64 for lp) or, for max, any integer; ``pool_average``/``pool_lp`` work in T's
+register type."""
 
 from __future__ import annotations
 
@@ -32,7 +33,7 @@ from a1400 import dtypes
 from a1400.backends.base import Grid
 from a1400.kernels import expr
 from a1400.kernels.check import slot_reference
-from a1400.kernels.geometry import WIDTH, ceil_div, cpu_blocks, runs, runs_vectors
+from a1400.kernels.geometry import WIDTH, Reference, ceil_div, cpu_blocks, runs, runs_vectors
 from a1400.kernels.spec import (
     Case,
     Data,
@@ -47,7 +48,10 @@ from a1400.kernels.spec import (
     register,
 )
 
-_SIZES = tuple("N D H W C OD OH OW KD KH KW SD SH SW LD LH LW PD PH PW x_off x_ld y_off y_ld".split())
+_SIZES = (
+    "N", "D", "H", "W", "C", "OD", "OH", "OW", "KD", "KH", "KW", "SD", "SH", "SW", "LD", "LH", "LW", "PD", "PH", "PW",
+    "x_off", "x_ld", "y_off", "y_ld",
+)  # fmt: skip
 _F32 = np.dtype(np.float32)
 
 # The kinds differ in where the accumulator starts, how it takes a value, and what becomes of it.
@@ -58,7 +62,10 @@ _COUNT = (
 )
 _KINDS: dict[str, tuple[str, dict[str, str]]] = {
     "max": ("", {
-        "POOL_INIT": "T_lowest", "POOL_STEP(a, v, type)": "a_max(a, v)", "POOL_FINISH(a, type)": "(a)", "POOL_COUNT": "",
+        "POOL_INIT": "T_lowest",
+        "POOL_STEP(a, v, type)": "((((v) > (a)) | ((v) != (v))) ? (v) : (a))",
+        "POOL_FINISH(a, type)": "(a)",
+        "POOL_COUNT": "",
     }),
     "average": ("int include_pad\nint lim_d\nint lim_h\nint lim_w", {
         "POOL_INIT": "0", "POOL_STEP(a, v, type)": "((a) + (v))", "POOL_FINISH(a, type)": "((a) / (T_r)counted)",
@@ -66,7 +73,9 @@ _KINDS: dict[str, tuple[str, dict[str, str]]] = {
     }),
     "lp": ("float p", {
         "POOL_INIT": "0",
-        "POOL_STEP(a, v, type)": "((a) + (p == 2.0f ? (v) * (v) : (p == 1.0f ? a_abs(v) : a_pow(a_abs(v), (type)(p)))))",
+        "POOL_STEP(a, v, type)": (
+            "((a) + (p == 2.0f ? (v) * (v) : (p == 1.0f ? a_abs(v) : a_pow(a_abs(v), (type)(p)))))"
+        ),
         "POOL_FINISH(a, type)": "(p == 2.0f ? sqrt(a) : (p == 1.0f ? (a) : a_pow(a, (type)(1 / p))))",
         "POOL_COUNT": "",
     }),
@@ -91,7 +100,7 @@ def _windows(arrays: Mapping[str, np.ndarray], s: Scalars) -> tuple[np.ndarray, 
     item, step = flat.itemsize, int(s["x_ld"]) * flat.itemsize
     x = np.lib.stride_tricks.as_strided(flat, (n, d, h, w, c), (d * h * w * step, h * w * step, w * step, step, item))
     positions = []
-    for axis, size in zip("DHW", (d, h, w)):
+    for axis in "DHW":
         start = np.arange(int(s["O" + axis])) * int(s["S" + axis]) - int(s["P" + axis])
         positions.append(start[:, None] + np.arange(int(s["K" + axis])) * int(s["L" + axis]))
     inside = [(p >= 0) & (p < size) for p, size in zip(positions, (d, h, w))]
@@ -105,7 +114,7 @@ def _windows(arrays: Mapping[str, np.ndarray], s: Scalars) -> tuple[np.ndarray, 
     return values.reshape(*values.shape[:5], -1), valid.reshape(*valid.shape[:3], -1)
 
 
-def _reference(kind: str):  # noqa: ANN202 - a spec's reference
+def _reference(kind: str) -> Reference:
     def reference(arrays: Mapping[str, np.ndarray], s: Scalars, case: Case) -> Mapping[str, np.ndarray]:
         values, valid = _windows(arrays, s)
         inside = valid[:, :, :, None, :]
@@ -172,12 +181,12 @@ def _thread(s: Scalars, t: Tunables) -> tuple[Grid, Grid]:
     return (ceil_div(_outputs(s), 128), 1, 1), (128, 1, 1)
 
 
-def _variants(source: str) -> tuple[Variant, ...]:
+def _variants(source: str, narrowest: int) -> tuple[Variant, ...]:
     return (
         Variant(
             "cpu", "cpu", lambda s, t: cpu_blocks(int(s["N"] * s["OD"] * s["OH"] * s["OW"]), _work(s)),
             backends=("opencl",), source=f"cpu/{source}", vector_width=WIDTH, requires=runs_vectors,
-            supports=lambda s: s["C"] >= WIDTH,
+            supports=lambda s: s["C"] >= narrowest,
         ),
         Variant("thread", "any", _thread, requires=runs, source=source),
     )  # fmt: skip
@@ -208,7 +217,7 @@ def _case(
     if kind == "lp":
         s["p"] = more["p"]
     if kind == "index":
-        s |= index_strides(c, *spatial, storage_order=more.get("storage_order", 0))
+        s |= index_strides(c, spatial[0], spatial[1], spatial[2], more.get("storage_order", 0))
     types = {"T": dtypes.from_short(t)}
     if kind != "index":
         types["OUT"] = types["T"]
@@ -228,12 +237,13 @@ def _case(
 
 
 def _cases(kind: str) -> Iterator[Case]:
-    extras: tuple[dict[str, Any], ...] = {
+    choices: dict[str, tuple[dict[str, Any], ...]] = {
         "max": ({},),
         "average": ({"include_pad": 0}, {"include_pad": 1}),
         "lp": ({"p": 2.0}, {"p": 1.0}, {"p": 3.0}),
         "index": ({"storage_order": 0}, {"storage_order": 1}),
-    }[kind]
+    }
+    extras = choices[kind]
     one, two = (1, 1, 1), (1, 2, 2)
     for extra in extras:
         end = "".join(f"_{k}{v:g}" for k, v in extra.items())
@@ -268,7 +278,7 @@ def _spec(kind: str) -> KernelSpec:
         name=f"pool_{kind}",
         doc=f"{kind} pooling of channels-last images",
         params=params(f"in x: T\nout y: OUT\n{_GEOMETRY}\n{more}"),
-        variants=_variants("pool"),
+        variants=_variants("pool", 1),
         reference=_reference(kind),
         cases=lambda: _cases(kind),
         types={"T": allowed, "OUT": dtypes.FLOATS + dtypes.INTS},
@@ -288,7 +298,7 @@ MAX_INDEX = register(
         params=params(
             f"in x: T\nout y: T\nout index: i64\n{_GEOMETRY}\nint i_n\nint i_c\nint i_d\nint i_h\nint i_w"
         ),
-        variants=_variants("pool_max_index"),
+        variants=_variants("pool_max_index", WIDTH),
         reference=_index_reference,
         cases=lambda: _cases("index"),
         types={"T": _MAX_TYPES},

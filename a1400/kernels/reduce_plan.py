@@ -122,7 +122,8 @@ class ReduceView:
         names = ("x_o0", "x_o1", "x_r0", "x_r1", "x_i")
         s: dict[str, int | float] = {
             "O0": o0, "O1": o1, "R0": r0, "R1": r1, "I": i,
-            "S": max(1, ceil_div(self.reduced, chunk)), "chunk": chunk, "count": self.reduced if count is None else count,
+            "S": max(1, ceil_div(self.reduced, chunk)), "chunk": chunk,
+            "count": self.reduced if count is None else count,
             "x_off": self.offset, **dict(zip(names, self.strides)),
         }  # fmt: skip
         if self.rows:
@@ -171,7 +172,8 @@ def plan_reduce(
     )  # fmt: skip
     return (
         ReduceStage(
-            family + first, {"T": types["T"], "ACC": types["ACC"], "OUT": middle}, whole, True, False, made * view.outputs
+            family + first, {"T": types["T"], "ACC": types["ACC"], "OUT": middle}, whole, True, False,
+            made * view.outputs,
         ),
         ReduceStage(
             family + last, {"T": middle, "ACC": middle, "OUT": types["OUT"]}, between.scalars(count=view.reduced),

@@ -16,12 +16,12 @@ Parameters (``reduce_rows_<kind>`` has no ``I`` and no ``x_i``)::
 
     in x: T, out y: OUT, int O0, O1, R0, R1, I, S, chunk, count, x_off, x_o0, x_o1, x_r0, x_r1, x_i
 
-x is at ``x[x_off + o0 x_o0 + o1 x_o1 + r0 x_r0 + r1 x_r1 + i x_i]`` with flat ``o = o0 O1 + o1`` and ``r = r0 R1 + r1``.
-``S`` splits the reduction: y is contiguous ``[O, S, I]`` and part s covers ``chunk`` values of r from ``s chunk``; with
-S = 1 give ``chunk = R0 R1``.  ``mean`` divides by ``count`` (the other kinds ignore it).  PROLOGUE's value has ACC's
-register type (so without one T and ACC share it), EPILOGUE takes ACC and gives OUT; partial results of a split
-reduction are stored in ACC's register type.  Maxima and minima propagate NaN.
-``l2``, ``log_sum``, ``logsumexp``, ``root_sum`` need a floating ACC; ``any``/``all`` take bool (or integer 0/1) values.
+x is at ``x[x_off + o0 x_o0 + o1 x_o1 + r0 x_r0 + r1 x_r1 + i x_i]`` with flat ``o = o0 O1 + o1`` and ``r = r0 R1 +
+r1``. ``S`` splits the reduction: y is contiguous ``[O, S, I]`` and part s covers ``chunk`` values of r from ``s
+chunk``; with S = 1 give ``chunk = R0 R1``.  ``mean`` divides by ``count`` (the other kinds ignore it).  PROLOGUE's
+value has ACC's register type (so without one T and ACC share it), EPILOGUE takes ACC and gives OUT; partial results
+of a split reduction are stored in ACC's register type.  Maxima and minima propagate NaN. ``l2``, ``log_sum``,
+``logsumexp``, ``root_sum`` need a floating ACC; ``any``/``all`` take bool (or integer 0/1) values.
 
 How a lowering uses this: ``ReduceView.of`` (:mod:`a1400.kernels.reduce_plan`) turns shape, strides and axes into the
 scalars (or says that a copy is needed), ``plan_reduce`` decides whether one launch is enough and lists the stages.
@@ -36,10 +36,10 @@ from typing import Any
 import numpy as np
 
 from a1400 import dtypes
-from a1400.backends.base import DeviceInfo, Grid
+from a1400.backends.base import Grid
 from a1400.kernels import expr
 from a1400.kernels.check import slot_reference
-from a1400.kernels.geometry import WIDTH, ceil_div, cpu_blocks, runs, runs_vectors
+from a1400.kernels.geometry import WIDTH, Reference, ceil_div, cpu_blocks, runs, runs_vectors
 from a1400.kernels.spec import (
     Case,
     Data,
@@ -96,7 +96,9 @@ KINDS: dict[str, Kind] = {
     "min": _extreme("ACC_highest", "<"),
     "prod": Kind("1", "((a) * (v))", "((a) * (b))"),
     "l1": Kind("0", "((a) + a_abs(v))", split=("l1", "sum")),
-    "l2": Kind("0", "((a) + (v) * (v))", finish="sqrt(a)", split=("sum_square", "root_sum"), exact=False, floating=True),
+    "l2": Kind(
+        "0", "((a) + (v) * (v))", finish="sqrt(a)", split=("sum_square", "root_sum"), exact=False, floating=True
+    ),
     "sum_square": Kind("0", "((a) + (v) * (v))", split=("sum_square", "sum")),
     "log_sum": Kind("0", _SUM, finish="a_log(a)", split=("sum", "log_sum"), exact=False, floating=True),
     "root_sum": Kind("0", _SUM, finish="sqrt(a)", split=("sum", "root_sum"), exact=False, floating=True),
@@ -121,7 +123,7 @@ def _reference_values(kind: str, v: np.ndarray, axis: int, count: int) -> np.nda
             total = wide.sum(axis)
             if kind == "mean":
                 return total / count if dtypes.is_float(v.dtype) else np.trunc(total / count).astype(np.int64)
-            return {"sum": lambda t: t, "log_sum": np.log, "root_sum": np.sqrt}[kind](total)
+            return np.log(total) if kind == "log_sum" else np.sqrt(total) if kind == "root_sum" else total
         if kind in ("l2", "sum_square"):
             total = np.square(wide).sum(axis)
             return np.sqrt(total) if kind == "l2" else total
@@ -136,7 +138,7 @@ def _reference_values(kind: str, v: np.ndarray, axis: int, count: int) -> np.nda
         return wide.prod(axis)
 
 
-def _reference(kind: str, rows: bool):  # noqa: ANN202 - a spec's reference
+def _reference(kind: str, rows: bool) -> Reference:
     def reference(arrays: Mapping[str, np.ndarray], s: Scalars, case: Case) -> Mapping[str, np.ndarray]:
         g = {k: int(v) for k, v in s.items()}
         g.setdefault("I", 1)
@@ -191,15 +193,19 @@ def _variants(rows: bool) -> tuple[Variant, ...]:
         Variant("cpu_any", "cpu", _cpu_rows, backends=("opencl",), source="cpu/reduce_any", requires=runs),
         Variant(
             "team", "gpu", _teams,
-            (Tunable("LANES", 32, (16, 32, 64), "work-items per output"), Tunable("OUTS", 8, (2, 4, 8), "outputs per group"))
-            if rows else
-            (Tunable("LANES", 8, (4, 8, 16), "work-items per output"), Tunable("OUTS", 32, (16, 32), "outputs per group")),
+            (
+                Tunable("LANES", 32 if rows else 8, (4, 8, 16, 32, 64), "work-items per output, a power of two"),
+                Tunable("OUTS", 8 if rows else 32, (2, 4, 8, 16, 32), "outputs per group"),
+            ),
             source="reduce", requires=runs, supports=lambda s: s["R0"] * s["R1"] >= (32 if rows else 16),
             constraint=lambda t: t["LANES"] * t["OUTS"] <= 256,
         ),
         Variant(
             "thread", "any", _teams,
-            (Tunable("LANES", 1, (1,), "work-items per output"), Tunable("OUTS", 64, (32, 64, 128), "outputs per group")),
+            (
+                Tunable("LANES", 1, (1,), "work-items per output"),
+                Tunable("OUTS", 64, (32, 64, 128), "outputs per group"),
+            ),
             source="reduce", requires=runs,
         ),
     )  # fmt: skip

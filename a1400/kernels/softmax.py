@@ -1,19 +1,18 @@
 """Softmax and log-softmax.
 
-=================================================  ================================================  ======================
-spec                                               parameters                                        slots
-=================================================  ================================================  ======================
-``softmax``, ``log_softmax``                       in x: T, out y: OUT, int rows, n, x_off, x_row    PROLOGUE(v; row, col)
-                                                                                                     EPILOGUE(v; row, col)
-``softmax_strided``, ``log_softmax_strided``       in x: T, out y: OUT, int O, R, I, x_off, x_o,     PROLOGUE(v; o, r, i)
-                                                   x_r, x_i                                          EPILOGUE(v; o, r, i)
-=================================================  ================================================  ======================
+==========================================  ===============================================  ======================
+spec                                        parameters                                       slots
+==========================================  ===============================================  ======================
+``softmax``, ``log_softmax``                in x: T, out y: OUT, int rows, n, x_off, x_row   PROLOGUE(v; row, col)
+                                                                                             EPILOGUE(v; row, col)
+``softmax_strided``,                        in x: T, out y: OUT, int O, R, I, x_off, x_o,    PROLOGUE(v; o, r, i)
+``log_softmax_strided``                     x_r, x_i                                         EPILOGUE(v; o, r, i)
+==========================================  ===============================================  ======================
 
-``softmax``: rows of n contiguous elements, ``x_row`` apart; y is contiguous ``[rows, n]``.  ``softmax_strided``: over r of
-``x[x_off + o x_o + r x_r + i x_i]``; y is contiguous ``[O, R, I]``; fast when ``x_i`` is 1.  T and OUT are floating;
-PROLOGUE's value and EPILOGUE's input have T's register type, EPILOGUE gives OUT.  A row that is all ``-inf``, or holds a
-NaN or ``+inf``, gives NaN, as ONNX Runtime and PyTorch do.
-"""
+``softmax``: rows of n contiguous elements, ``x_row`` apart; y is contiguous ``[rows, n]``.  ``softmax_strided``: over
+r of ``x[x_off + o x_o + r x_r + i x_i]``; y is contiguous ``[O, R, I]``; fast when ``x_i`` is 1.  T and OUT are
+floating; PROLOGUE's value and EPILOGUE's input have T's register type, EPILOGUE gives OUT.  A row that is all
+``-inf``, or holds a NaN or ``+inf``, gives NaN, as ONNX Runtime and PyTorch do."""
 
 from __future__ import annotations
 
@@ -26,7 +25,7 @@ from a1400 import dtypes
 from a1400.backends.base import Grid
 from a1400.kernels import expr
 from a1400.kernels.check import slot_reference
-from a1400.kernels.geometry import WIDTH, ceil_div, cpu_blocks, runs, runs_vectors
+from a1400.kernels.geometry import WIDTH, Reference, ceil_div, cpu_blocks, runs, runs_vectors
 from a1400.kernels.spec import (
     Case,
     Data,
@@ -76,7 +75,7 @@ def _softmax(v: np.ndarray, axis: int, log: bool) -> np.ndarray:
         return shifted - np.log(total) if log else np.exp(shifted) / total
 
 
-def _reference(log: bool, rows: bool):  # noqa: ANN202 - a spec's reference
+def _reference(log: bool, rows: bool) -> Reference:
     def reference(arrays: Mapping[str, np.ndarray], s: Scalars, case: Case) -> Mapping[str, np.ndarray]:
         flat = arrays["x"].reshape(-1)[int(s["x_off"]) :]
         names = (("rows", "n"), ("x_row",)) if rows else (("O", "R", "I"), ("x_o", "x_r", "x_i"))

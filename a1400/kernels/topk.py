@@ -8,9 +8,9 @@ spec         parameters                                                         
 ``topk_64``  the same                                                                             f64, i64, u64
 ===========  ===================================================================================  =====================
 
-Element j of row r is ``x[x_off + r x_row + j x_col]``; ``values`` and ``indices`` are contiguous ``[rows, k]``, best first.
-Equal elements come in index order.  NaN counts as larger than every number (NumPy, PyTorch), the two zeros as equal.
-1 <= k <= n.  No slots and no scratch buffer: ``indices`` holds the work in progress.
+Element j of row r is ``x[x_off + r x_row + j x_col]``; ``values`` and ``indices`` are contiguous ``[rows, k]``, best
+first. Equal elements come in index order.  NaN counts as larger than every number (NumPy, PyTorch), the two zeros as
+equal. 1 <= k <= n.  No slots and no scratch buffer: ``indices`` holds the work in progress.
 
 On GPUs rows with ``MERGE_K`` < k < n rank every element against the whole row, O(n^2); for rows of more than some ten
 thousand elements :func:`padded_k` says to sort (k = n) and slice instead.
@@ -48,7 +48,10 @@ def _reference(arrays: Mapping[str, np.ndarray], s: Scalars, case: Case) -> Mapp
     rows, n, k = (int(s[name]) for name in ("rows", "n", "k"))
     v = np.lib.stride_tricks.as_strided(flat, (rows, n), [int(s[c]) * flat.itemsize for c in ("x_row", "x_col")])
     # a stable sort puts NaN last; the largest first and still stable: sort the reversed row, then reverse
-    order = n - 1 - np.argsort(v[:, ::-1], axis=1, kind="stable")[:, ::-1] if s["largest"] else np.argsort(v, axis=1, kind="stable")
+    if s["largest"]:
+        order = n - 1 - np.argsort(v[:, ::-1], axis=1, kind="stable")[:, ::-1]
+    else:
+        order = np.argsort(v, axis=1, kind="stable")
     order = order[:, :k]
     return {"values": np.take_along_axis(v, order, 1), "indices": order}
 
@@ -77,7 +80,9 @@ _VARIANTS = (
         "merge", "gpu", _row_groups, (_GROUP, Tunable("HALF", MERGE_K, (MERGE_K,), "list kept, at least k")),
         source="topk", requires=runs, supports=lambda s: s["k"] <= MERGE_K,
     ),
-    Variant("sort", "gpu", _row_groups, (_GROUP,), source="topk_sort", requires=runs, supports=lambda s: s["k"] == s["n"]),
+    Variant(
+        "sort", "gpu", _row_groups, (_GROUP,), source="topk_sort", requires=runs, supports=lambda s: s["k"] == s["n"]
+    ),
     Variant("rank", "any", _rank, (_GROUP,), source="topk_rank", requires=runs),
 )  # fmt: skip
 

@@ -1,10 +1,23 @@
-/* Index of the extreme of contiguous rows: the extreme itself first (it is a NaN if there is one), then the
- * first or last place that holds it. */
+/* Index of the extreme of contiguous rows: the extreme itself first (it is a NaN if there is one), then the first or
+ * last place that holds it.  Short rows, and those that do not lie side by side, are searched in scalars. */
 KERNEL_ENTRY {
-    const int share = (O + group_count(0) - 1) / group_count(0);
-    const int begin = group_id(0) * share, end = min(O, begin + share);
-    for (int o = begin; o < end; o++) {
-        GPTR(const T) p = x + x_off + o * x_o;
+    const int units = O * I, share = (units + group_count(0) - 1) / group_count(0);
+    const int begin = group_id(0) * share, end = min(units, begin + share);
+    for (int unit = begin; unit < end; unit++) {
+        if (R < 16 || x_r != 1) {
+            GPTR(const T) p = x + x_off + unit / I * x_o + unit % I * x_i;
+            T_r top = T_load(p, 0);
+            int place = 0;
+            for (int j = 1; j < R; j++) {
+                const T_r v = T_load(p, j * x_r);
+                const int take = select_last ? !ARG_BEATS(top, v) : ARG_BEATS(v, top);
+                top = take ? v : top;
+                place = take ? j : place;
+            }
+            y[unit] = place;
+            continue;
+        }
+        GPTR(const T) p = x + x_off + unit / I * x_o + unit % I * x_i;
         T_rv b0 = T_load_v(p, 0), b1 = b0;
         int r = 16;
         for (; r + 32 <= R; r += 32) {
@@ -40,6 +53,6 @@ KERNEL_ENTRY {
                     }
             }
         }
-        y[o] = at;
+        y[unit] = at;
     }
 }

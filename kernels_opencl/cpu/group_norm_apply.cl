@@ -2,7 +2,7 @@
  *
  * Mean and scale of each channel are spread into private arrays once per image, BLOCK channels at a time, so that
  * groups may have any width.  Ragged channels are done in scalars. */
-#define BLOCK 256
+#define BLOCK 2048
 
 KERNEL_ENTRY {
     const int pixels = N * P, share = (pixels + group_count(0) - 1) / group_count(0), width = C / G;

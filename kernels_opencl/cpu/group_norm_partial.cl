@@ -1,5 +1,6 @@
 /* Mean and squares per channel of chunks of pixels: vectors of 16 channels, two sweeps over a chunk that stays in the
- * cache.  A ragged last vector is moved back to end at C: the same values are written twice by the same work-item. */
+ * cache.  A ragged last vector is moved back to end at C: the same values are written twice by the same work-item.
+ * Fewer than 16 channels are done in scalars. */
 KERNEL_ENTRY {
     const int units = N * S, share = (units + group_count(0) - 1) / group_count(0);
     const int from = group_id(0) * share, to = min(units, from + share);
@@ -7,7 +8,19 @@ KERNEL_ENTRY {
         const int n = unit / S, start = unit % S * chunk, stop = min(P, start + chunk);
         const float share_of_one = 1.0f / (float)(stop - start);
         GPTR(float) q = part + unit * 2 * C;
-        for (int done = 0; done < C;) {
+        for (int c = 0; c < C && C < 16; c++) {
+            GPTR(const T) p = x + x_off + (n * P + start) * x_ld + c;
+            float m = 0, s = 0;
+            for (int k = start; k < stop; k++) m += PROLOGUE(T_load(p, (k - start) * x_ld), n, k, c);
+            m *= share_of_one;
+            for (int k = start; k < stop; k++) {
+                const float d = PROLOGUE(T_load(p, (k - start) * x_ld), n, k, c) - m;
+                s += d * d;
+            }
+            q[c] = m;
+            q[C + c] = s;
+        }
+        for (int done = C < 16 ? C : 0; done < C;) {
             if (done + 64 <= C) {
                 GPTR(const T) p = x + x_off + (n * P + start) * x_ld + done;
                 float16 m0 = (float16)(0), m1 = m0, m2 = m0, m3 = m0, s0 = m0, s1 = m0, s2 = m0, s3 = m0;

@@ -1,12 +1,12 @@
 /* Pooling, vectors along channels: for each output pixel, blocks of 64 channels in four vectors, then single
- * vectors, the last of them moved back to end at C (its lanes that were stored before are not stored again).  A
- * work-item takes a range of output pixels. */
+ * vectors, the last of them moved back to end at C (its lanes that were stored before are not stored again).
+ * Fewer than 16 channels are done in scalars.  A work-item takes a range of output pixels. */
 #include "common/pool_window.h"
 
 #define WINDOW(body)                                                                                          \
     for (int kd = kd0; kd < kd1; kd++)                                                                        \
         for (int kh = kh0; kh < kh1; kh++) {                                                                  \
-            GPTR(const T) line = image + (((d0 + kd * LD) * H + h0 + kh * LH) * W + w0) * x_ld;                  \
+            GPTR(const T) line = image + (((d0 + kd * LD) * H + h0 + kh * LH) * W + w0) * x_ld;               \
             for (int kw = kw0; kw < kw1; kw++) {                                                              \
                 GPTR(const T) q = line + kw * LW * x_ld;                                                      \
                 body                                                                                          \
@@ -24,6 +24,17 @@ KERNEL_ENTRY {
         GPTR(const T) image = x + x_off + b * D * H * W * x_ld;
         GPTR(OUT) to_pixel = y + y_off + pixel * y_ld;
         POOL_COUNT
+        if (C < 16) {
+            for (int c = 0; c < C; c++) {
+                T_r a = POOL_INIT;
+                WINDOW({
+                    const T_r v = T_load(q, c);
+                    a = POOL_STEP(a, v, T_r);
+                })
+                OUT_store(to_pixel, c, EPILOGUE(POOL_FINISH(a, T_r), b, m, c));
+            }
+            continue;
+        }
         int c = 0;
         for (; c + 64 <= C; c += 64) {
             T_rv a0 = (T_rv)(POOL_INIT), a1 = a0, a2 = a0, a3 = a0;
@@ -55,7 +66,8 @@ KERNEL_ENTRY {
             } else {
                 T_r lanes[16];
                 vstore16(a, 0, lanes);
-                for (int l = c - first; l < 16; l++) OUT_store(to_pixel, first + l, EPILOGUE(lanes[l], b, m, first + l));
+                for (int l = c - first; l < 16; l++)
+                    OUT_store(to_pixel, first + l, EPILOGUE(lanes[l], b, m, first + l));
             }
         }
     }

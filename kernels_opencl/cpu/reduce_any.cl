@@ -1,5 +1,5 @@
-/* y[o, s, i] = the reduction of x[o, r, i] over part s of r, any strides, in scalars: short rows, few columns and 64-bit
- * types.  A work-item takes a range of outputs and counts its coordinates up instead of dividing. */
+/* y[o, s, i] = the reduction of x[o, r, i] over part s of r, any strides, in scalars: short rows, few columns and
+ * 64-bit types.  A work-item takes a range of outputs and counts its coordinates up instead of dividing. */
 #define BLOCK 128 /* values that one accumulator takes before it is added to the total: sums of sums stay accurate */
 
 KERNEL_ENTRY {

@@ -3,7 +3,11 @@
  * Fewer than 16 columns, or columns apart, are done in scalars. */
 #include "exp_below.clh"
 
+#define KEPT 256 /* longest r whose values are held between the sweeps */
+
 KERNEL_ENTRY {
+    T_rv kept[KEPT];
+    const int held = R <= KEPT;
     const int columns = (I + 63) / 64, units = O * columns;
     const int share = (units + group_count(0) - 1) / group_count(0);
     const int from = group_id(0) * share, to = min(units, from + share);
@@ -33,13 +37,23 @@ KERNEL_ENTRY {
             T_rv top = (T_rv)(-A_INF), sum = (T_rv)(0);
             for (int r = 0; r < R; r++) {
                 const T_rv v = PROLOGUE_V(T_load_v(p, r * x_r), o, r, i);
+                if (held) kept[r] = v;
                 top = v > top ? v : top;
             }
-            for (int r = 0; r < R; r++) sum += exp_below(PROLOGUE_V(T_load_v(p, r * x_r), o, r, i) - top);
+            for (int r = 0; r < R; r++) {
+                const T_rv v = (held ? kept[r] : PROLOGUE_V(T_load_v(p, r * x_r), o, r, i)) - top, e = exp_below(v);
+                if (held) kept[r] = SOFTMAX_KEEP(v, e);
+                sum += e;
+            }
             const T_rv scale = SOFTMAX_SCALE(sum);
             for (int r = 0; r < R; r++) {
-                const T_rv v = PROLOGUE_V(T_load_v(p, r * x_r), o, r, i) - top;
-                const T_rv result = SOFTMAX_RESULT(v, exp_below(v), scale);
+                T_rv result;
+                if (held) {
+                    result = SOFTMAX_RESULT(kept[r], kept[r], scale);
+                } else {
+                    const T_rv v = PROLOGUE_V(T_load_v(p, r * x_r), o, r, i) - top;
+                    result = SOFTMAX_RESULT(v, exp_below(v), scale);
+                }
                 if (i == done) {
                     OUT_store_v(q, r * I, EPILOGUE_V(result, o, r, i));
                 } else {
