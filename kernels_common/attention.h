@@ -1,8 +1,8 @@
 /* One work-group of 16 x 16 threads takes 32 queries of one head and walks over the keys 32 at a time.
  *
  * Thread (ty, tx) makes the scores of queries ty, ty + 16 and keys tx, tx + 16, and owns output columns tx + 16 j of
- * the same two queries, in registers.  q, k and v pass through local memory in chunks of 32 x 32; rows are one
- * element longer so that a column of them lies in different banks. */
+ * the same two queries, in registers.  q and k pass through local memory in chunks of 32 x 32, whose rows are one
+ * element longer so that a column of them lies in different banks; v passes through it 16 keys at a time. */
 #define SIDE 16
 #define BLOCK 32
 #define PITCH 33
@@ -19,8 +19,9 @@ FN void attention_stage(LPTR(float) to, GPTR(const T) from, int stride, int rows
 
 KERNEL_ENTRY {
     LOCAL_ARRAY(float, left, BLOCK * PITCH);  /* a chunk of q */
-    LOCAL_ARRAY(float, right, BLOCK * PITCH); /* a chunk of k, then of v */
+    LOCAL_ARRAY(float, right, BLOCK * PITCH); /* a chunk of k */
     LOCAL_ARRAY(float, score, BLOCK * PITCH);
+    LOCAL_ARRAY(float, values, SIDE * MAX_D); /* rows of v */
     const int tid = local_id(0);
     const int tx = tid % SIDE;
     const int ty = tid / SIDE;
@@ -53,7 +54,7 @@ KERNEL_ENTRY {
             attention_stage(left, qp + d0, q_s, queries, D - d0, tid);
             attention_stage(right, kp + t0 * k_t + d0, k_t, keys, D - d0, tid);
             local_barrier();
-            UNROLL for (int d = 0; d < BLOCK; d++) {
+            for (int d = 0; d < BLOCK; d++) {
                 const float q0 = left[ty * PITCH + d], q1 = left[(ty + SIDE) * PITCH + d];
                 const float k0 = right[tx * PITCH + d], k1 = right[(tx + SIDE) * PITCH + d];
                 dot[0][0] += q0 * k0;
@@ -95,24 +96,23 @@ KERNEL_ENTRY {
         local_barrier();
         for (int r = 0; r < 2; r++)
             for (int t = 0; t < BLOCK; t++) sum[r] += score[(ty + r * SIDE) * PITCH + t];
-        UNROLL for (int j = 0; j < COLUMNS; j += 2) {
-            if (j * SIDE < DV) {
-                local_barrier();
-                attention_stage(right, vp + t0 * v_t + j * SIDE, v_t, keys, DV - j * SIDE, tid);
-                local_barrier();
-                float acc[2][2];
-                for (int r = 0; r < 2; r++)
-                    for (int c = 0; c < 2; c++) acc[r][c] = out[r][j + c] * alpha[r];
-                UNROLL for (int t = 0; t < BLOCK; t++) {
-                    const float p0 = score[ty * PITCH + t], p1 = score[(ty + SIDE) * PITCH + t];
-                    const float v0 = right[t * PITCH + tx], v1 = right[t * PITCH + tx + SIDE];
-                    acc[0][0] += p0 * v0;
-                    acc[0][1] += p0 * v1;
-                    acc[1][0] += p1 * v0;
-                    acc[1][1] += p1 * v1;
+        for (int r = 0; r < 2; r++)
+            UNROLL for (int j = 0; j < COLUMNS; j++) out[r][j] *= alpha[r];
+        for (int t1 = 0; t1 < keys; t1 += SIDE) {
+            local_barrier();
+            for (int e = tid; e < SIDE * MAX_D; e += SIDE * SIDE) {
+                const int t = t0 + t1 + e / MAX_D;
+                const int c = e % MAX_D;
+                values[e] = (t < t_end && c < DV) ? T_load(vp, t * v_t + c) : 0.0f;
+            }
+            local_barrier();
+            for (int t = 0; t < SIDE; t++) {
+                const float p0 = score[ty * PITCH + t1 + t], p1 = score[(ty + SIDE) * PITCH + t1 + t];
+                UNROLL for (int j = 0; j < COLUMNS; j++) {
+                    const float x = values[t * MAX_D + j * SIDE + tx];
+                    out[0][j] += p0 * x;
+                    out[1][j] += p1 * x;
                 }
-                for (int r = 0; r < 2; r++)
-                    for (int c = 0; c < 2; c++) out[r][j + c] = acc[r][c];
             }
         }
     }

@@ -53,7 +53,9 @@ def _gpu(s: Scalars, t: Tunables) -> tuple[Grid, Grid]:
 
 
 def _fits(limit: int) -> Callable[[Scalars], bool]:
-    return lambda s: s["D"] <= limit and s["DV"] <= limit
+    """Head sizes of the variant for ``limit``: above the next smaller variant's."""
+    low = 0 if limit == 64 else limit // 2
+    return lambda s: low < max(s["D"], s["DV"]) <= limit
 
 
 def _decode(limit: int) -> Callable[[Scalars], bool]:
