@@ -24,7 +24,9 @@ class ShapeDtype:
         """True when the concrete ``shape`` fits."""
         if self.shape is None:
             return True
-        return len(shape) == len(self.shape) and all(not isinstance(d, int) or d == n for d, n in zip(self.shape, shape))
+        return len(shape) == len(self.shape) and all(
+            not isinstance(d, int) or d == n for d, n in zip(self.shape, shape)
+        )
 
     def __str__(self) -> str:
         if self.shape is None:

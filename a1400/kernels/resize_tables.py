@@ -22,10 +22,10 @@ def identity(size: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def coordinates(
-    size: int, out: int, scale: float, mode: str, roi: tuple[float, float] = (0.0, 1.0)
+    size: int, out: int, scale: float, mode: str, roi: tuple[float, float] = (0.0, 1.0), dtype: type = np.float64
 ) -> np.ndarray:
-    """Input coordinate (float64) of each output position, by ONNX's ``coordinate_transformation_mode``."""
-    o = np.arange(out, dtype=np.float64)
+    """Input coordinate (``dtype``) of each output position, by ONNX's ``coordinate_transformation_mode``."""
+    o, scale = np.arange(out, dtype=dtype), dtype(scale)
     if mode == "half_pixel":
         return (o + 0.5) / scale - 0.5
     if mode == "half_pixel_symmetric":
@@ -40,7 +40,7 @@ def coordinates(
     if mode == "tf_half_pixel_for_nn":
         return (o + 0.5) / scale
     if mode == "tf_crop_and_resize":
-        start, end = roi
+        start, end = dtype(roi[0]), dtype(roi[1])
         if out > 1:
             return start * (size - 1) + o * (end - start) * (size - 1) / (out - 1)
         return np.full(out, 0.5 * (start + end) * (size - 1))
@@ -66,7 +66,9 @@ def axis_tables(
     the input get index -1 in their first tap: the kernel writes the extrapolation value there.
     """
     scale = out / size if scale is None else scale
-    x = coordinates(size, out, scale, coordinate_mode, roi)
+    # ties and borders are decided in float32, as other runtimes do; weights are more exact in float64
+    decides = mode == "nearest" or coordinate_mode == "tf_crop_and_resize"
+    x = coordinates(size, out, scale, coordinate_mode, roi, np.float32 if decides else np.float64)
     if mode == "nearest":
         index, weight = _nearest(x, nearest_mode)[:, None], np.ones((out, 1))
     elif mode in ("linear", "cubic"):

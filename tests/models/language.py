@@ -61,9 +61,16 @@ def bert(size: str) -> Recipe:
 @model
 def gpt2(size: str) -> Recipe:
     """GPT-2, a whole sequence at once."""
-    config = tf.GPT2Config() if size == "full" else tf.GPT2Config(vocab_size=120, n_positions=64, n_embd=32, n_layer=2, n_head=4)
+    config = (
+        tf.GPT2Config()
+        if size == "full"
+        else tf.GPT2Config(vocab_size=120, n_positions=64, n_embd=32, n_layer=2, n_head=4)
+    )
     batch, length = (1, 128) if size == "full" else (2, 10)
-    inputs = {"input_ids": _tokens(batch, length, config.vocab_size), "attention_mask": torch.ones(batch, length, dtype=torch.int64)}
+    inputs = {
+        "input_ids": _tokens(batch, length, config.vocab_size),
+        "attention_mask": torch.ones(batch, length, dtype=torch.int64),
+    }
     return _recipe(tf.GPT2LMHeadModel(config), inputs, ["logits"], _TEXT, use_cache=False)
 
 
@@ -98,7 +105,8 @@ def llama(size: str) -> Recipe:
     width = config.hidden_size // config.num_attention_heads
     generator = torch.Generator().manual_seed(2)
     inputs = {
-        "input_ids": _tokens(batch, new, config.vocab_size), "attention_mask": torch.ones(batch, seen + new, dtype=torch.int64)
+        "input_ids": _tokens(batch, new, config.vocab_size),
+        "attention_mask": torch.ones(batch, seen + new, dtype=torch.int64)
     }  # fmt: skip
     outputs, dynamic = ["logits"], {"input_ids": {1: "new"}, "attention_mask": {1: "total"}}
     for layer in range(config.num_hidden_layers):
@@ -118,7 +126,10 @@ def t5_encoder(size: str) -> Recipe:
         vocab_size=120, d_model=32, d_kv=8, d_ff=64, num_layers=2, num_heads=4, feed_forward_proj="gated-gelu"
     )  # fmt: skip
     batch, length = (1, 128) if size == "full" else (2, 12)
-    inputs = {"input_ids": _tokens(batch, length, config.vocab_size), "attention_mask": torch.ones(batch, length, dtype=torch.int64)}
+    inputs = {
+        "input_ids": _tokens(batch, length, config.vocab_size),
+        "attention_mask": torch.ones(batch, length, dtype=torch.int64),
+    }
     return _recipe(tf.T5EncoderModel(config), inputs, ["last_hidden_state"], _TEXT)
 
 
@@ -144,7 +155,9 @@ def wav2vec2(size: str) -> Recipe:
         num_conv_pos_embedding_groups=4,
     )  # fmt: skip
     x = torch.randn(1, 16000 if size == "full" else 1600, generator=torch.Generator().manual_seed(1))
-    return _recipe(tf.Wav2Vec2ForCTC(config), {"input_values": x}, ["logits"], {"input_values": {0: "batch", 1: "samples"}})
+    return _recipe(
+        tf.Wav2Vec2ForCTC(config), {"input_values": x}, ["logits"], {"input_values": {0: "batch", 1: "samples"}}
+    )
 
 
 @model
@@ -191,7 +204,8 @@ def swin(size: str) -> Recipe:
 def segformer(size: str) -> Recipe:
     """SegFormer (efficient attention, all-MLP head, bilinear resizing)."""
     config = tf.SegformerConfig() if size == "full" else tf.SegformerConfig(
-        hidden_sizes=[8, 16, 24, 32], depths=[1, 1, 1, 1], num_attention_heads=[1, 2, 3, 4], decoder_hidden_size=16, num_labels=5
+        hidden_sizes=[8, 16, 24, 32], depths=[1, 1, 1, 1], num_attention_heads=[1, 2, 3, 4],
+        decoder_hidden_size=16, num_labels=5,
     )  # fmt: skip
     inputs = {"pixel_values": _pixels(512 if size == "full" else 64)}
     return _recipe(tf.SegformerForSemanticSegmentation(config), inputs, ["logits"], _PIXELS)

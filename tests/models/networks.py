@@ -31,7 +31,9 @@ class _Bottleneck(nn.Module):
         super().__init__()
         o = width * 4
         self.body = nn.Sequential(
-            _conv_bn(i, width, 1, act=nn.ReLU()), _conv_bn(width, width, 3, stride, act=nn.ReLU()), _conv_bn(width, o, 1)
+            _conv_bn(i, width, 1, act=nn.ReLU()),
+            _conv_bn(width, width, 3, stride, act=nn.ReLU()),
+            _conv_bn(width, o, 1),
         )
         self.skip = _conv_bn(i, o, 1, stride) if stride != 1 or i != o else nn.Identity()
 
@@ -85,7 +87,9 @@ class _Inverted(nn.Module):
 class MobileNet(nn.Module):
     """Inverted residuals: MobileNetV2 (ReLU6), or EfficientNet when ``squeeze`` (SiLU, squeeze and excitation)."""
 
-    def __init__(self, rows: list[tuple[int, int, int, int, int]], stem: int, last: int, squeeze: bool, classes: int) -> None:
+    def __init__(
+        self, rows: list[tuple[int, int, int, int, int]], stem: int, last: int, squeeze: bool, classes: int
+    ) -> None:
         super().__init__()
         act: type[nn.Module] = nn.SiLU if squeeze else nn.ReLU6
         layers: list[nn.Module] = [_conv_bn(3, stem, 3, 2, act=act())]

@@ -35,8 +35,15 @@ def resnet50(size: str) -> Recipe:
 def mobilenet_v2(size: str) -> Recipe:
     """Inverted residuals with ReLU6."""
     if size == "full":
-        rows = [(1, 16, 1, 1, 3), (6, 24, 2, 2, 3), (6, 32, 3, 2, 3), (6, 64, 4, 2, 3), (6, 96, 3, 1, 3), (6, 160, 3, 2, 3),
-                (6, 320, 1, 1, 3)]  # fmt: skip
+        rows = [
+            (1, 16, 1, 1, 3),
+            (6, 24, 2, 2, 3),
+            (6, 32, 3, 2, 3),
+            (6, 64, 4, 2, 3),
+            (6, 96, 3, 1, 3),
+            (6, 160, 3, 2, 3),
+            (6, 320, 1, 1, 3),
+        ]
         return Recipe(networks.MobileNet(rows, 32, 1280, False, 1000), _image(224), dynamic=_IMAGE)
     rows = [(1, 8, 1, 1, 3), (4, 12, 2, 2, 3), (4, 20, 2, 2, 3)]
     return Recipe(networks.MobileNet(rows, 8, 48, False, 10), _image(48, 2), dynamic=_IMAGE)
@@ -46,8 +53,15 @@ def mobilenet_v2(size: str) -> Recipe:
 def efficientnet(size: str) -> Recipe:
     """Inverted residuals with SiLU, 5x5 kernels, squeeze and excitation."""
     if size == "full":
-        rows = [(1, 16, 1, 1, 3), (6, 24, 2, 2, 3), (6, 40, 2, 2, 5), (6, 80, 3, 2, 3), (6, 112, 3, 1, 5), (6, 192, 4, 2, 5),
-                (6, 320, 1, 1, 3)]  # fmt: skip
+        rows = [
+            (1, 16, 1, 1, 3),
+            (6, 24, 2, 2, 3),
+            (6, 40, 2, 2, 5),
+            (6, 80, 3, 2, 3),
+            (6, 112, 3, 1, 5),
+            (6, 192, 4, 2, 5),
+            (6, 320, 1, 1, 3),
+        ]
         return Recipe(networks.MobileNet(rows, 32, 1280, True, 1000), _image(224), dynamic=_IMAGE)
     rows = [(1, 8, 1, 1, 3), (4, 12, 2, 2, 5), (4, 20, 2, 2, 3)]
     return Recipe(networks.MobileNet(rows, 8, 48, True, 10), _image(48, 2), dynamic=_IMAGE)

@@ -78,7 +78,7 @@ class Ctx:
 
     def integer(self, name: str, default: Any = _REQUIRED) -> int:
         """Integer attribute."""
-        return self.attr(name, default, int)  # type: ignore[no-any-return]
+        return self.attr(name, default, int)
 
     def flag(self, name: str, default: bool = False) -> bool:
         """Integer attribute used as a truth value."""
@@ -86,11 +86,11 @@ class Ctx:
 
     def number(self, name: str, default: Any = _REQUIRED) -> float:
         """Float attribute."""
-        return self.attr(name, default, (float, int))  # type: ignore[no-any-return]
+        return self.attr(name, default, (float, int))
 
     def text(self, name: str, default: Any = _REQUIRED) -> str:
         """String attribute."""
-        return self.attr(name, default, str)  # type: ignore[no-any-return]
+        return self.attr(name, default, str)
 
     def ints(self, name: str, default: Any = None) -> Any:
         """Integer-list attribute (a tuple), or ``default``."""
@@ -102,7 +102,7 @@ class Ctx:
 
     def subgraph(self, name: str) -> GraphDef:
         """Graph attribute."""
-        return self.attr(name, _REQUIRED, GraphDef)  # type: ignore[no-any-return]
+        return self.attr(name, _REQUIRED, GraphDef)
 
     # ---- values that must be known now ---------------------------------------------------------------
     def need(self, i: int, what: str) -> np.ndarray:
@@ -233,7 +233,9 @@ class Ctx:
     def is_channels_last_view(self, x: Value) -> bool:
         """True when ``x`` is the channels-first face of a channels-last tensor."""
         node = x.producer
-        return node is not None and node.op == "transpose" and node.attrs["perm"] == (0, x.rank - 1, *range(1, x.rank - 1))
+        return (
+            node is not None and node.op == "transpose" and node.attrs["perm"] == (0, x.rank - 1, *range(1, x.rank - 1))
+        )
 
     def axis(self, axis: int, rank: int) -> int:
         """``axis`` in [0, rank); :class:`GraphError` outside."""

@@ -18,7 +18,7 @@ _A = onnx.AttributeProto
 class Attr:
     """One attribute of a node; decoded at first use, and the same object on every use after."""
 
-    __slots__ = ("proto", "graph", "_external", "_value", "_where")
+    __slots__ = ("_external", "_value", "_where", "graph", "proto")
 
     def __init__(self, proto: onnx.AttributeProto, external: ExternalData, where: str) -> None:
         self.proto, self._external, self._where = proto, external, where
@@ -74,7 +74,7 @@ def _guess(p: onnx.AttributeProto) -> int:
 
 @dataclass(eq=False)
 class NodeDef:
-    """A node of the model; ``label`` is its name, or one made from its type and place; ``proto`` serves schema look-ups."""
+    """A node of the model; ``label`` is its name or one made of type and place, ``proto`` serves schema look-ups."""
 
     label: str
     op: str

@@ -70,4 +70,4 @@ def freeze(value: Any) -> Hashable:
     if isinstance(value, (list, tuple)):
         return tuple(freeze(v) for v in value)
     hash(value)
-    return value  # type: ignore[no-any-return]
+    return value

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 import onnx
 
 from a1400.errors import GraphError, UnsupportedOpError
@@ -53,7 +56,7 @@ class Library:
         return find(node.domain, node.op, opsets.get(node.domain, 1))
 
     def schema_body(
-        self, node: NodeDef, inputs: list[object], opsets: dict[str, int], attrs: dict[str, Attr]
+        self, node: NodeDef, inputs: Sequence[object], opsets: dict[str, int], attrs: dict[str, Attr]
     ) -> FunctionDef | None:
         """The body that ONNX defines for the op in terms of simpler ops, or None."""
         version = opsets.get(node.domain, 1)
@@ -73,7 +76,12 @@ class Library:
         return None
 
     def _contextual(
-        self, schema: onnx.defs.OpSchema, node: NodeDef, inputs: list[object], opsets: dict[str, int], attrs: dict[str, Attr]
+        self,
+        schema: Any,
+        node: NodeDef,
+        inputs: Sequence[object],
+        opsets: dict[str, int],
+        attrs: dict[str, Attr],
     ) -> FunctionDef | None:
         bound = onnx.NodeProto(op_type=node.op, domain=node.domain, name=node.label)
         bound.input.extend(name if value is not None else "" for name, value in zip(node.inputs, inputs))
@@ -89,18 +97,24 @@ class Library:
             else:
                 types.append(onnx.TypeProto().SerializeToString())
         version = opsets.get(node.domain, 1)
-        versions = [v for v in schema.context_dependent_function_opset_versions if v <= version] or [schema.since_version]
+        versions = [v for v in schema.context_dependent_function_opset_versions if v <= version] or [
+            schema.since_version
+        ]
         try:
-            body = schema.get_context_dependent_function_with_opset_version(max(versions), bound.SerializeToString(), types)
+            body = schema.get_context_dependent_function_with_opset_version(
+                max(versions), bound.SerializeToString(), types
+            )
         except Exception as error:  # the builder is foreign code: whatever it throws means "no body for this use"
             raise UnsupportedOpError(f"this use of the operator is not supported ({type(error).__name__})") from None
         return self._parsed(onnx.FunctionProto.FromString(body), opsets, schema) if body else None
 
-    def _parsed(self, proto: onnx.FunctionProto, opsets: dict[str, int], schema: onnx.defs.OpSchema) -> FunctionDef:
+    def _parsed(self, proto: onnx.FunctionProto, opsets: dict[str, int], schema: Any) -> FunctionDef:
         function = parse_function(proto, self._external, opsets)
         for name, attribute in schema.attributes.items():
             if attribute.default_value is not None and attribute.default_value.name:
-                function.defaults.setdefault(name, Attr(attribute.default_value, self._external, f"schema of {schema.name}"))
+                function.defaults.setdefault(
+                    name, Attr(attribute.default_value, self._external, f"schema of {schema.name}")
+                )
         return function
 
     # ---- what is not supported -----------------------------------------------------------------------
@@ -121,7 +135,9 @@ class Library:
 
         visit(graph.nodes, opsets, "")
         if missing:
-            lines = [f"  {op}: {', '.join(names[:20])}{' ...' if len(names) > 20 else ''}" for op, names in missing.items()]
+            lines = [
+                f"  {op}: {', '.join(names[:20])}{' ...' if len(names) > 20 else ''}" for op, names in missing.items()
+            ]
             raise UnsupportedOpError("the model uses operators that are not supported:\n" + "\n".join(sorted(lines)))
 
 
@@ -138,7 +154,7 @@ def all_nodes(nodes: list[NodeDef]) -> list[NodeDef]:
     return found
 
 
-def _schema(node: NodeDef, version: int) -> onnx.defs.OpSchema | None:
+def _schema(node: NodeDef, version: int) -> Any:
     try:
         return onnx.defs.get_schema(node.op, version, node.domain)
     except onnx.defs.SchemaError:

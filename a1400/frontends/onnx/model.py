@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 
+from a1400 import dtypes
 from a1400.errors import GraphError, InputError, ModelFileError, UnsupportedOpError
 from a1400.frontends.onnx.external import ExternalData
 from a1400.frontends.onnx.fold import FoldMemo
@@ -26,8 +27,8 @@ OLDEST_OPSET = 7
 class OnnxModel:
     """A parsed and checked ONNX model.
 
-    ``name``; ``inputs`` and ``outputs`` (name to :class:`ShapeDtype`); ``node_ops`` (node label to operator); ``nodes`` (how many the file's graph has after
-    dropping what no output needs); ``opset``.  :meth:`graph` may be called from several threads.
+    ``name``; ``inputs`` and ``outputs`` (name to :class:`ShapeDtype`); ``node_ops`` (node label to operator);
+    ``nodes`` (how many the file's graph has after dropping what no output needs); ``opset``.  :meth:`graph` may be called from several threads.
     """
 
     def __init__(self, proto: onnx.ModelProto, folder: Path | None, name: str) -> None:
@@ -47,8 +48,9 @@ class OnnxModel:
         }
         self.outputs: dict[str, ShapeDtype] = dict(self._root.outputs)
         for input_name, signature in self.inputs.items():
-            if signature.dtype is None:
-                raise UnsupportedOpError(f"input {input_name!r} is not a numeric tensor; only those are supported")
+            if signature.dtype is None or signature.dtype not in dtypes.ALL:
+                kind = signature.dtype or "not a numeric tensor"
+                raise UnsupportedOpError(f"input {input_name!r} is {kind}; this kind of input is not supported")
         self.node_ops: dict[str, str] = {n.label: n.op for n in self._root.nodes}
         self._memo = FoldMemo()
         self._lock = threading.Lock()
@@ -58,9 +60,9 @@ class OnnxModel:
     ) -> Graph:
         """Trace for concrete input shapes.
 
-        ``values`` fixes inputs to arrays while tracing, for those that steer shapes (the graph keeps the input, unused);
-        it is then right for these values only.  Raises :class:`InputError` for names or shapes that do not fit the
-        model, :class:`NeedsValue` when a small input's value is needed, :class:`GraphError` and
+        ``values`` fixes inputs to arrays while tracing, for those that steer shapes (the graph keeps the input,
+        unused); it is then right for these values only.  Raises :class:`InputError` for names or shapes that do not fit
+        the model, :class:`NeedsValue` when a small input's value is needed, :class:`GraphError` and
         :class:`UnsupportedOpError` naming the node otherwise.
         """
         defaults = {n: s for n, s in self._root.inputs.items() if n in self._root.initializers}
@@ -68,8 +70,8 @@ class OnnxModel:
         missing = [n for n in self.inputs if n not in feeds_shapes]
         if unknown or missing:
             parts = [f"no input is called {n!r}" for n in unknown] + [f"input {n!r} is not given" for n in missing]
-            signature = ", ".join(f"{n}: {s}" for n, s in self.inputs.items())
-            raise InputError(f"{'; '.join(parts)}; the model's inputs are {signature or 'none'}")
+            takes = ", ".join(f"{n}: {s}" for n, s in self.inputs.items())
+            raise InputError(f"{'; '.join(parts)}; the model's inputs are {takes or 'none'}")
         with self._lock:
             tracer = Tracer(self._library, self._memo, self.name)
             bound: dict[str, Value] = {}
@@ -81,7 +83,9 @@ class OnnxModel:
                     raise InputError(f"a value is given for {name!r}, which is not among the inputs")
                 data = np.asarray(array, bound[name].dtype)
                 if data.shape != bound[name].shape:
-                    raise InputError(f"the value given for {name!r} has shape {list(data.shape)}, not {list(bound[name].shape)}")
+                    raise InputError(
+                        f"the value given for {name!r} has shape {list(data.shape)}, not {list(bound[name].shape)}"
+                    )
                 bound[name] = tracer.graph.constant(data, name=name)
             return tracer.run(self._root, bound, self._opsets)
 
@@ -104,8 +108,8 @@ class OnnxModel:
 def load_onnx(source: str | os.PathLike[str] | bytes | onnx.ModelProto) -> OnnxModel:
     """Read and check an ONNX model from a path, bytes or a ``ModelProto``.
 
-    Nothing is run.  Raises :class:`ModelFileError` (missing, not ONNX, damaged, opset out of range, tensor data that does
-    not fit or leaves the folder), :class:`GraphError` (cycles, undefined or doubly defined values) and
+    Nothing is run.  Raises :class:`ModelFileError` (missing, not ONNX, damaged, opset out of range, tensor data that
+    does not fit or leaves the folder), :class:`GraphError` (cycles, undefined or doubly defined values) and
     :class:`UnsupportedOpError` (all operators without a translation, with their nodes).
     """
     proto, folder, name = read_model(source)

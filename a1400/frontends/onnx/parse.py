@@ -182,7 +182,9 @@ def signature(info: onnx.ValueInfoProto) -> ShapeDtype:
 def read_opsets(model: onnx.ModelProto, oldest: int) -> dict[str, int]:
     """Domain to version; the standard domain must lie between ``oldest`` and what the onnx package knows."""
     if model.ir_version < 3:
-        raise ModelFileError(f"the model has IR version {model.ir_version}; 3 is the oldest supported: convert the model")
+        raise ModelFileError(
+            f"the model has IR version {model.ir_version}; 3 is the oldest supported: convert the model"
+        )
     opsets = {("" if o.domain == "ai.onnx" else o.domain): int(o.version) for o in model.opset_import}
     newest = onnx.defs.onnx_opset_version()
     version = opsets.get("")

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 import onnx
-from google.protobuf.message import DecodeError
+from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 
 from a1400.errors import ModelFileError
 
@@ -38,7 +38,7 @@ def read_model(source: str | os.PathLike[str] | bytes | onnx.ModelProto) -> tupl
         size = path.stat().st_size
         if size > _MAX_BYTES:
             raise ModelFileError(
-                f"{str(path)!r} has {size} bytes; an ONNX file holds at most {_MAX_BYTES}: save weights as external data"
+                f"{str(path)!r} has {size} bytes; a file holds at most {_MAX_BYTES}: save weights as external data"
             )
         data = path.read_bytes()
     except FileNotFoundError:

@@ -25,7 +25,7 @@ _DTYPES: dict[int, np.dtype] = {
     _T.UINT4: np.dtype(ml_dtypes.uint4),
 }  # fmt: skip
 _PACKED = (_T.INT4, _T.UINT4)
-_INT32_FIELD = {
+_INT32_FIELD: dict[int, type] = {
     _T.INT32: np.int32, _T.INT16: np.int16, _T.INT8: np.int8, _T.UINT16: np.uint16, _T.UINT8: np.uint8,
     _T.BOOL: np.bool_, _T.FLOAT16: np.uint16, _T.BFLOAT16: np.uint16, _T.FLOAT8E4M3FN: np.uint8,
     _T.FLOAT8E4M3FNUZ: np.uint8, _T.FLOAT8E5M2: np.uint8, _T.FLOAT8E5M2FNUZ: np.uint8, _T.INT4: np.uint8,
@@ -77,7 +77,11 @@ def tensor_array(proto: onnx.TensorProto, external: ExternalData, where: str) ->
     if proto.data_location == _T.EXTERNAL:
         entries = {e.key: e.value for e in proto.external_data}
         raw = external.read(
-            proto.name or where, entries.get("location", ""), entries.get("offset", ""), entries.get("length", ""), nbytes
+            proto.name or where,
+            entries.get("location", ""),
+            entries.get("offset", ""),
+            entries.get("length", ""),
+            nbytes,
         )
     elif proto.HasField("raw_data"):
         raw = np.frombuffer(proto.raw_data, np.uint8)

@@ -72,7 +72,9 @@ class Tracer:
         for node in self.graph.nodes:
             for value in node.outputs:
                 if value.dtype not in dtypes.ALL:
-                    raise UnsupportedOpError(f"node {node.sources[0]!r} computes in {value.dtype}, which is not supported")
+                    raise UnsupportedOpError(
+                        f"node {node.sources[0]!r} computes in {value.dtype}, which is not supported"
+                    )
         return self.graph
 
     def body(self, graph: GraphDef, scope: Scope, frame: Frame) -> list[Item]:
@@ -167,7 +169,9 @@ class Tracer:
         """True when the node's result can only be the same on every trace."""
         if any(a.graph is not None or a.reference for a in node.attrs.values()):
             return False
-        return all(v is None or (isinstance(v, Value) and v.data is not None and self.memo.is_stable(v.data)) for v in inputs)
+        return all(
+            v is None or (isinstance(v, Value) and v.data is not None and self.memo.is_stable(v.data)) for v in inputs
+        )
 
     def _bound(self, node: NodeDef, frame: Frame) -> dict[str, Attr]:
         """The node's attributes with references to function attributes resolved."""

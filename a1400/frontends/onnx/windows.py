@@ -1,4 +1,4 @@
-"""Where sliding windows go: strides, dilations and pads of convolutions and pooling, ``auto_pad`` and ceil mode included."""
+"""Where sliding windows go: strides, dilations and pads of convolutions and pooling."""
 
 from __future__ import annotations
 
@@ -35,7 +35,9 @@ def read_windows(c: Ctx, sizes: tuple[int, ...], kernel: tuple[int, ...]) -> Win
         raise GraphError(f"a kernel of {len(kernel)} axes over {rank} spatial axes")
     strides, dilations = spatial_list(c, "strides", rank, 1), spatial_list(c, "dilations", rank, 1)
     if min((*strides, *dilations, *kernel), default=1) < 1:
-        raise GraphError(f"kernel {list(kernel)}, strides {list(strides)}, dilations {list(dilations)} must be positive")
+        raise GraphError(
+            f"kernel {list(kernel)}, strides {list(strides)}, dilations {list(dilations)} must be positive"
+        )
     extents = [(k - 1) * d + 1 for k, d in zip(kernel, dilations)]
     ceil = c.flag("ceil_mode")
     auto = c.text("auto_pad", "NOTSET") or "NOTSET"

@@ -41,9 +41,9 @@ def attention(c: Ctx) -> object:
         return NotImplemented
     if mask is not None and mask.dtype != _BOOL:
         mask = c.cast(mask, q.dtype)
-    scale = c.number("scale", None)
+    scale = c.number("scale", 1 / math.sqrt(max(q.shape[3], 1)))
     y = c.op(
-        "attention", q, k, v, *(() if mask is None else (mask,)), scale=1 / math.sqrt(q.shape[3]) if scale is None else scale,
+        "attention", q, k, v, *(() if mask is None else (mask,)), scale=scale,
         causal=c.flag("is_causal"), causal_offset=past,
     )  # fmt: skip
     if c[0].rank == 3:

@@ -106,5 +106,3 @@ def scan(c: Ctx) -> object:
         ordered = list_[::-1] if back else list_
         stacked.append(_stack(c, ordered, c.axis(axis, ordered[0].rank + 1)))
     return (*state, *stacked)
-
-

@@ -12,7 +12,9 @@ from a1400.graph.graph import Value
 def _checked(c: Ctx, x: Value, w: Value) -> tuple[int, ...]:
     """The kernel's spatial sizes."""
     if not 3 <= x.rank <= 5 or w.rank != x.rank:
-        raise c.unsupported(f"convolution over {x.rank - 2} spatial axes with weights {list(w.shape)}; 1 to 3 are supported")
+        raise c.unsupported(
+            f"convolution over {x.rank - 2} spatial axes with weights {list(w.shape)}; 1 to 3 are supported"
+        )
     declared = c.ints("kernel_shape")
     if declared is not None and declared != w.shape[2:]:
         raise GraphError(f"kernel_shape {list(declared)} does not fit weights {list(w.shape)}")

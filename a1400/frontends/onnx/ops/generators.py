@@ -57,9 +57,9 @@ def eye_like(c: Ctx) -> Value:
 @translates("Dropout")
 def dropout(c: Ctx) -> object:
     """Nothing at inference; the mask is all ones."""
-    if c.opset >= 12 and c.opt(2) is not None and bool(c.need_scalar(2, "the training flag")):
-        if c.opt(1) is None or c.need_scalar(1, "the ratio") != 0:
-            raise c.unsupported("Dropout in training mode is random; export the model in inference mode")
+    training = c.opset >= 12 and c.opt(2) is not None and bool(c.need_scalar(2, "the training flag"))
+    if training and (c.opt(1) is None or c.need_scalar(1, "the ratio") != 0):
+        raise c.unsupported("Dropout in training mode is random; export the model in inference mode")
     if not c.wants(1):
         return c[0]
     return c[0], c.expand(c.scalar(1, np.bool_ if c.opset >= 10 else c[0].dtype), c[0].shape)

@@ -48,7 +48,12 @@ def gather_nd(c: Ctx) -> Value:
 def scatter_elements(c: Ctx) -> Value:
     """Elements replaced or combined by index along an axis."""
     return c.op(
-        "scatter_elements", c[0], _index(c, c[1]), c[2], axis=c.integer("axis", 0), reduction=c.text("reduction", "none")
+        "scatter_elements",
+        c[0],
+        _index(c, c[1]),
+        c[2],
+        axis=c.integer("axis", 0),
+        reduction=c.text("reduction", "none"),
     )
 
 

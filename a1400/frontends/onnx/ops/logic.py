@@ -10,7 +10,14 @@ from a1400.graph.graph import Value
 
 _BOOL = np.dtype(np.bool_)
 _COMPARE = {"Greater": "gt", "Less": "lt", "GreaterOrEqual": "ge", "LessOrEqual": "le"}
-_LOGIC = {"And": "and", "Or": "or", "Xor": "xor", "BitwiseAnd": "bit_and", "BitwiseOr": "bit_or", "BitwiseXor": "bit_xor"}
+_LOGIC = {
+    "And": "and",
+    "Or": "or",
+    "Xor": "xor",
+    "BitwiseAnd": "bit_and",
+    "BitwiseOr": "bit_or",
+    "BitwiseXor": "bit_xor",
+}
 
 
 def _binary(op: str) -> Translator:

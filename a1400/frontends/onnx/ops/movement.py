@@ -22,9 +22,10 @@ def transpose(c: Ctx) -> Value:
     return c.transpose(x, perm)
 
 
-def _sliced(
-    c: Ctx, x: Value, starts: tuple[int, ...], ends: tuple[int, ...], axes: tuple[int, ...] | None, steps: tuple[int, ...] | None
-) -> Value:  # fmt: skip
+_Ints = tuple[int, ...]
+
+
+def _sliced(c: Ctx, x: Value, starts: _Ints, ends: _Ints, axes: _Ints | None, steps: _Ints | None) -> Value:
     axes = tuple(range(len(starts))) if axes is None else axes
     steps = (1,) * len(starts) if steps is None else steps
     if not len(starts) == len(ends) == len(axes) == len(steps) or 0 in steps:

@@ -28,7 +28,11 @@ def batch_normalization(c: Ctx) -> object:
         batch_var = c.reduce("mean", c.op("mul", centred, centred), axes, keepdims=False)
         keep = c.number("momentum", 0.9)
         outputs = tuple(
-            c.op("add", c.op("mul", old, c.scalar(keep, old)), c.op("mul", c.cast(new, old.dtype), c.scalar(1 - keep, old)))
+            c.op(
+                "add",
+                c.op("mul", old, c.scalar(keep, old)),
+                c.op("mul", c.cast(new, old.dtype), c.scalar(1 - keep, old)),
+            )
             for old, new in ((mean, batch_mean), (var, batch_var))
         )
         mean, var = c.cast(batch_mean, mean.dtype), c.cast(batch_var, var.dtype)
@@ -121,8 +125,8 @@ def local_response_normalization(c: Ctx) -> Value:
     # channels as the one spatial axis of an average pool; counting the padding makes it sum / size
     squares = c.reshape(c.op("mul", x, x), (n, channels, plane))
     means = c.op(
-        "pool", squares, kind="average", kernel=(size,), strides=(1,), dilations=(1,), low=(low,), high=(size - 1 - low,),
-        out=(channels,), count_include_pad=True,
+        "pool", squares, kind="average", kernel=(size,), strides=(1,), dilations=(1,), low=(low,),
+        high=(size - 1 - low,), out=(channels,), count_include_pad=True,
     )  # fmt: skip
     base = c.op("add", c.op("mul", c.reshape(means, x.shape), c.scalar(alpha, x)), c.scalar(bias, x))
     return c.op("div", x, c.op("pow", base, c.scalar(beta, x)))

@@ -27,7 +27,9 @@ def upsample_attribute(c: Ctx) -> Value:
     scales = c.floats("scales")
     if scales is None:
         raise GraphError("attribute 'scales' is missing")
-    return _resample(c, c[0], _scaled_sizes(c, c[0], scales), scales, coordinate_mode="asymmetric", nearest_mode="floor")
+    return _resample(
+        c, c[0], _scaled_sizes(c, c[0], scales), scales, coordinate_mode="asymmetric", nearest_mode="floor"
+    )
 
 
 @translates("Upsample", since=9)
@@ -35,7 +37,9 @@ def upsample_attribute(c: Ctx) -> Value:
 def resize_scales(c: Ctx) -> Value:
     """Opset 9 and 10: scales as input, asymmetric coordinates."""
     scales = [float(s) for s in c.need(1, "the scales").reshape(-1)]
-    return _resample(c, c[0], _scaled_sizes(c, c[0], scales), scales, coordinate_mode="asymmetric", nearest_mode="floor")
+    return _resample(
+        c, c[0], _scaled_sizes(c, c[0], scales), scales, coordinate_mode="asymmetric", nearest_mode="floor"
+    )
 
 
 @translates("Resize", since=11)
@@ -77,7 +81,8 @@ def resize(c: Ctx) -> Value:
     else:
         raise GraphError("neither sizes nor scales are given")
     return _resample(
-        c, x, sizes, scales, rois, coordinate_mode=coordinate_mode, nearest_mode=c.text("nearest_mode", "round_prefer_floor"),
+        c, x, sizes, scales, rois, coordinate_mode=coordinate_mode,
+        nearest_mode=c.text("nearest_mode", "round_prefer_floor"),
         cubic_coeff=c.number("cubic_coeff_a", -0.75), exclude_outside=c.flag("exclude_outside"),
         antialias=c.flag("antialias"),
     )  # fmt: skip
@@ -92,7 +97,9 @@ def _resample(
     if mode not in ("nearest", "linear", "cubic"):
         raise c.unsupported(f"resize mode {mode!r} is not supported")
     crop = options["coordinate_mode"] == "tf_crop_and_resize"
-    changed = [d for d in range(x.rank) if sizes[d] != x.shape[d] or scales[d] != 1 or (crop and rois and rois[d] != (0, 1))]
+    changed = [
+        d for d in range(x.rank) if sizes[d] != x.shape[d] or scales[d] != 1 or (crop and rois and rois[d] != (0, 1))
+    ]
     if not changed:
         return x
     if any(n < 1 for n in sizes) or x.size == 0:

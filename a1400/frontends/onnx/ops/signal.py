@@ -80,7 +80,9 @@ def _whole_spectrum(c: Ctx, real: Value, imaginary: Value | None, n: int) -> tup
     mirror = [k if k <= n // 2 else n - k for k in range(n)]
     index = c.table(("mirror", n), lambda: np.array(mirror, np.int64))
     if imaginary is not None:
-        sign = c.table(("conjugate", n, str(real.dtype)), lambda: np.where(np.arange(n) <= n // 2, 1, -1).astype(real.dtype))
+        sign = c.table(
+            ("conjugate", n, str(real.dtype)), lambda: np.where(np.arange(n) <= n // 2, 1, -1).astype(real.dtype)
+        )
         imaginary = c.op("mul", c.op("gather", imaginary, index, axis=-1), sign)
     return c.op("gather", real, index, axis=-1), imaginary
 
@@ -117,7 +119,8 @@ def stft(c: Ctx) -> Value:
     frames = (x.shape[1] - length) // step + 1
     real, imaginary = _parts(c, x) if x.rank == 3 else (x, None)
     index = c.table(
-        ("frames", frames, step, length), lambda: (np.arange(frames)[:, None] * step + np.arange(length)).astype(np.int64)
+        ("frames", frames, step, length),
+        lambda: (np.arange(frames)[:, None] * step + np.arange(length)).astype(np.int64),
     )
 
     def framed(v: Value) -> Value:
