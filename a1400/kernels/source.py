@@ -47,9 +47,14 @@ def _read(path: Path) -> str:
     return re.sub(r'^#include "([^"]+)"[ \t]*$', include, path.read_text(), flags=re.M)
 
 
+def source_text(spec: KernelSpec, variant: Variant, language: str) -> str:
+    """The variant's source with its includes in place."""
+    return _read(source_path(spec, variant, language))
+
+
 def unused_tunables(spec: KernelSpec, variant: Variant, language: str) -> list[str]:
     """Tunables of the variant that its source never mentions."""
-    text = _read(source_path(spec, variant, language))
+    text = source_text(spec, variant, language)
     return [t.name for t in variant.tunables if not re.search(rf"\b{t.name}\b", text)]
 
 
@@ -66,7 +71,7 @@ def program_text(call: KernelCall, language: str) -> str:
         parts.append(_slot(call, slot, call.slots.get(slot.name)))
     parts.append(_signature(call, language))
     parts.append(f'#line 1 "{source_path(call.spec, call.variant, language).name}"')
-    parts.append(_read(source_path(call.spec, call.variant, language)))
+    parts.append(source_text(call.spec, call.variant, language))
     return "\n".join(parts) + "\n"
 
 

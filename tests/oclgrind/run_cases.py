@@ -83,7 +83,8 @@ def child(arguments: argparse.Namespace) -> int:
             problems = [f"{type(error).__name__}: {error}"]
         took = time.monotonic() - start
         text = log.read_text(errors="replace") if log.exists() else ""
-        problems += reports(text[seen:], halves=uses_halves(spec, variant))
+        if text[seen:].strip():
+            problems += reports(text[seen:], halves=uses_halves(spec, variant))
         seen = len(text)
         ran += 1
         if problems:
@@ -99,9 +100,9 @@ def child(arguments: argparse.Namespace) -> int:
 
 def uses_halves(spec: KernelSpec, variant: Variant) -> bool:
     """True if the source takes the upper half of a vector (``v.hi``)."""
-    from a1400.kernels.source import source_path
+    from a1400.kernels.source import source_text
 
-    return re.search(r"\.hi\b", source_path(spec, variant, "opencl").read_text()) is not None
+    return re.search(r"\.hi\b", source_text(spec, variant, "opencl")) is not None
 
 
 def reports(text: str, halves: bool) -> list[str]:
