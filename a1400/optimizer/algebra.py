@@ -17,13 +17,23 @@ from a1400.optimizer.scalars import is_uniform, split_constant, uniform
 _POWERS = {0.5: "sqrt", -1.0: "reciprocal", -0.5: "rsqrt"}
 
 
-def _same(walk: Rewriter, node: Node, x: Value) -> Value | None:
-    """``x`` in place of the node, expanded when the node broadcast it."""
+def _same(walk: Rewriter, node: Node, x: Value) -> Value:
+    """``x`` in place of the node, expanded when the node broadcast it (its readers may broadcast it themselves)."""
     out = node.outputs[0]
     if x.shape == out.shape:
         return x
-    if x.size == out.size:
-        return walk.op("reshape", x, shape=out.shape, sources=node.sources)
+    return walk.op("reshape" if x.size == out.size else "expand", x, shape=out.shape, sources=node.sources)
+
+
+def _logic(walk: Rewriter, node: Node) -> Value | None:
+    """``and`` with true, ``or`` with false, and either with itself."""
+    a, b = _operands(node)
+    if a is b:
+        return a
+    neutral = node.op == "and"
+    for x, y in ((a, b), (b, a)):
+        if uniform(y) is neutral:
+            return _same(walk, node, x)
     return None
 
 
@@ -194,7 +204,7 @@ def _extremum(walk: Rewriter, node: Node) -> Value | None:
 
 RULES: dict[str, tuple[Rule, ...]] = {
     "add": (_add,), "sub": (_sub,), "mul": (_mul,), "div": (_div,), "pow": (_pow,), "reciprocal": (_reciprocal,),
-    "cast": (_cast,), "neg": (_involution,), "not": (_not,), "where": (_where,),
+    "cast": (_cast,), "neg": (_involution,), "not": (_not,), "and": (_logic,), "or": (_logic,), "where": (_where,),
     "max": (_extremum,), "min": (_extremum,),
 }  # fmt: skip
 

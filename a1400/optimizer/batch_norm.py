@@ -14,8 +14,10 @@ import numpy as np
 
 from a1400 import dtypes
 from a1400.graph.graph import Node, Value
+from a1400.ops import OPS
 from a1400.optimizer.rewriter import Context, Rewriter, merge_sources
 from a1400.optimizer.scalars import split_constant
+from a1400.optimizer.slots import EPILOGUE_OPS
 
 _STEPS = ("mul", "add", "sub", "div")
 _LINEAR = ("conv", "conv_transpose", "matmul")
@@ -168,6 +170,9 @@ class _Folder:
                 break
             found.append(step)
             value = constant[0]
+        # where the chain can end up in a kernel's epilogue it costs nothing, and the weights need not be copied
+        if value.producer is not None and (OPS[value.producer.op].pointwise or value.producer.op in EPILOGUE_OPS):
+            return x, _empty()
         chain = _empty()
         for step in reversed(found):
             inner = split_constant(step)

@@ -126,6 +126,8 @@ class _Fuser:
         if len(node.outputs) != 1 or value.shape != region.shape or len(self.readers[id(value)]) != 1:
             return False
         out = region.root.output.dtype
+        if not _kernel_has_slot(node, out):
+            return False
         return out != np.bool_ and value.dtype != np.bool_ and dtypes.is_float(out) == dtypes.is_float(value.dtype)
 
     def _try_prologue(self, region: Region, expr: Expr, operands: list[Value]) -> None:
@@ -139,6 +141,8 @@ class _Fuser:
         if _flops(expr) > _PROLOGUE_FLOPS.get(node.op, _PROLOGUE_FLOPS_OTHERS):
             return
         if node.op == "matmul" and not _narrow_scaling(node, region, operands):
+            return
+        if node.op == "reduce" and not node.attrs["axes"]:
             return
         for main in operands:
             if main.shape == value.shape and _register(main.dtype) == _register(value.dtype) and main.dtype != np.bool_:
@@ -183,6 +187,16 @@ class _Fuser:
             node.outputs = [after.region.root.output]
             node.output.producer = node
         return node
+
+
+def _kernel_has_slot(node: Node, out: np.dtype) -> bool:
+    """False for the forms of an op that run without an EPILOGUE slot (or without one that changes the dtype)."""
+    x, own = node.inputs[0], node.output.dtype
+    if node.op == "resize":  # integers and doubles are moved by gathers
+        return dtypes.is_float(own) and own.itemsize < 8 and out == own
+    if node.op == "matmul":
+        return all(v is not None and v.rank >= 2 for v in node.inputs[:2])
+    return node.op != "reduce" or (x is not None and bool(node.attrs["axes"]))
 
 
 def _inherit(node: Node, region: Region, in_front: bool = False) -> None:

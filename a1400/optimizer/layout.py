@@ -198,6 +198,10 @@ class Layout:
 
     def describe(self, old: Value, base: Value, perm: Perm, sources: tuple[str, ...] = ()) -> None:
         """From now on ``old`` is ``transpose(base, perm)``."""
+        if moves_only_ones(base.shape, perm) and base.producer is not None and base.producer.op == "reshape":
+            # dimensions of size 1 go where they are wanted for free
+            base = self.reshape(base, permuted(base.shape, perm), sources)
+            perm = tuple(range(base.rank))
         if is_identity(perm):
             self._real[id(old)] = base
             if base.producer is not None and sources:
@@ -225,4 +229,5 @@ def layout(ctx: Context) -> None:
         ctx.count(state.absorbed)
         before = after
     left = sum(n.op == "transpose" for n in ctx.graph.nodes)
+    ctx.count(max(count - left, 0))
     ctx.result.notes.append(f"transposes {count} -> {left}, elements moved {first} -> {before}")

@@ -61,12 +61,16 @@ def optimize(
     report = Report(disabled=tuple(name for name in PASSES if name in disable))
     shared = Memo(memo)
     canonicalise(graph, shared)
+    version, seen = 0, dict.fromkeys(PASSES, -1)
     for name in SCHEDULE:
-        if name in disable or name not in PASSES:
+        # a pass that ran on the very same graph has nothing to add
+        if name in disable or seen[name] == version:
             continue
         ctx = Context(graph, shared, info, PassResult(name, nodes_before=len(graph.nodes)))
         start = time.perf_counter()
         PASSES[name][0](ctx)
         ctx.result.seconds, ctx.result.nodes_after = time.perf_counter() - start, len(graph.nodes)
         report.passes.append(ctx.result)
+        version += ctx.result.rewrites > 0
+        seen[name] = version
     return report

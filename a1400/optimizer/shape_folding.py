@@ -8,6 +8,7 @@ import numpy as np
 
 from a1400.graph.graph import Node, Value
 from a1400.ops import OPS
+from a1400.optimizer.reshape_sinking import sink_below_matmul, sink_below_pointwise
 from a1400.optimizer.rewriter import Context, Rewriter, Rule, merge_sources
 
 _IDENTITY_OVER_ONE = ("sum", "mean", "max", "min", "prod")
@@ -195,12 +196,13 @@ RULES: dict[str, tuple[Rule, ...]] = {
     "slice": (_slice,),
     "pad": (_pad,),
     "concat": (_concat,),
-    "cast": (_cast,),
     "reduce": (_reduce,),
     "gather": (_gather,),
     "gather_nd": (_gather_nd,),
-    **{name: (_drop_expands,) for name, op in OPS.items() if op.pointwise and name != "cast"},
+    "matmul": (sink_below_matmul,),
+    **{name: (_drop_expands, sink_below_pointwise) for name, op in OPS.items() if op.pointwise},
 }
+RULES["cast"] = (_cast, *RULES["cast"])
 
 
 def shape_folding(ctx: Context) -> None:

@@ -67,10 +67,12 @@ def prologue_groups(node: Node) -> Groups:
     axes = tuple(range(x.rank))
     if node.op == "reduce":
         return _reduce_groups(node)[0]
+    if node.op == "matmul":
+        b = node.inputs[1]
+        one_matrix = b is not None and math.prod(b.shape[:-2]) == 1
+        return ((), axes[:-1], axes[-1:]) if one_matrix else (axes[:-2], axes[-2:-1], axes[-1:])
     if node.op in ("softmax", "log_softmax"):
         return _line_groups(node.attrs["axis"], x.rank)
-    if node.op == "matmul":
-        return axes[:-2], axes[-2:-1], axes[-1:]
     return axes[: node.attrs["axis"]], axes[node.attrs["axis"] :]
 
 

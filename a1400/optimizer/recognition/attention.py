@@ -2,8 +2,8 @@
 
 Taken as exporters write it: the scale on the scores, on q, on k or split over both, before or after heads are split;
 the mask added (also in steps, or to a reshaped score) or selected with ``where``; probabilities guarded against NaN
-rows; softmax in a wider type; heads as ``[B, H, S, D]``, flattened ``[B H, S, D]``, or with more leading dimensions; k in
-either orientation; keys and values repeated for grouped queries.
+rows; softmax in a wider type; heads as ``[B, H, S, D]``, flattened ``[B H, S, D]``, or with more dimensions in front; k
+in either orientation; keys and values repeated for grouped queries.
 
 A row of scores that is minus infinity throughout gives 0, as PyTorch's attention does, where plain softmax gives NaN.
 """
@@ -19,7 +19,7 @@ from a1400 import dtypes
 from a1400.graph.graph import Node, Value
 from a1400.optimizer.permutation import reshape_permuted
 from a1400.optimizer.recognition.masks import Mask, hides, simplify
-from a1400.optimizer.recognition.match import made_by, operand, scalar_factor
+from a1400.optimizer.recognition.match import is_single, made_by, operand, scalar_factor
 from a1400.optimizer.rewriter import Rewriter, merge_sources
 from a1400.optimizer.scalars import is_uniform
 
@@ -67,8 +67,9 @@ def _probabilities(walk: Rewriter, value: Value) -> tuple[Node, tuple[str, ...]]
 
 def _scores(walk: Rewriter, value: Value) -> _Scores | None:
     """Walk from softmax's operand back to the product of queries and keys."""
-    scale, masks, sources = 1.0, [], ()
-    shape = value.shape
+    scale, shape = 1.0, value.shape
+    masks: list[Value] = []
+    sources: tuple[str, ...] = ()
     for _ in range(_MAX_STEPS):
         node = value.producer
         if node is None or not walk.single_use(value):
@@ -252,7 +253,7 @@ def _one_mask(walk: Rewriter, masks: list[Value]) -> Value | None:
 def recognise_attention(walk: Rewriter, node: Node) -> Value | None:
     """Attention from its last product."""
     p, v = operand(node, 0), operand(node, 1)
-    if p.rank < 2 or v.rank < 2 or not dtypes.is_float(v.dtype):
+    if p.rank < 2 or v.rank < 2 or not is_single(v.dtype):
         return None
     found = _probabilities(walk, p)
     scores = _scores(walk, operand(found[0])) if found is not None else None

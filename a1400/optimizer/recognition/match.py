@@ -4,9 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import numpy as np
+
 from a1400 import dtypes
 from a1400.graph.graph import Node, Value
 from a1400.optimizer.scalars import split_uniform, uniform
+
+
+def is_single(dtype: np.dtype) -> bool:
+    """True for the floating types that the whole-op kernels are for: all but double."""
+    return dtypes.is_float(dtype) and dtype.itemsize < 8
 
 
 def made_by(value: Value | None, *ops: str) -> Node | None:

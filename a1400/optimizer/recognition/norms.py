@@ -7,9 +7,8 @@ products before, ``1 / sqrt`` has become ``rsqrt``.)
 
 from __future__ import annotations
 
-from a1400 import dtypes
 from a1400.graph.graph import Node, Value
-from a1400.optimizer.recognition.match import either_way, made_by, operand, plus_number, without_reshape
+from a1400.optimizer.recognition.match import either_way, is_single, made_by, operand, plus_number, without_reshape
 from a1400.optimizer.rewriter import Rewriter, merge_sources
 
 
@@ -41,7 +40,7 @@ def _normalised(node: Node) -> tuple[Value, tuple[int, ...], float, tuple[str, .
     pairs = [(operand(node, 0), operand(node, 1))] if node.op == "div" else list(either_way(node))
     for v, scale in pairs:
         root = made_by(scale, "sqrt" if node.op == "div" else "rsqrt")
-        if root is None or not dtypes.is_float(v.dtype):
+        if root is None or not is_single(v.dtype):
             continue
         found = _squares_behind(operand(root))
         if found is not None and found[0] is v:
