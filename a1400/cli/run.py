@@ -117,6 +117,8 @@ def run(
     load_seconds = time.perf_counter() - start
     reading.check_names(loaded.inputs, dims, shapes)
     items = [*(input or ()), *(files or ())]
+    if not items and labels is None:
+        names = None  # the class of random numbers is nobody's question
     given = reading.gather(loaded.inputs, items, picture_options, dims, shapes, random, batch)
 
     results: list[Result] = []

@@ -18,6 +18,11 @@ def test_no_input_is_random_and_says_so(cli, fake, model):
     assert "scores" in result.stdout and "Pretend CPU" in result.stdout and "median of 5" in result.stdout
 
 
+def test_random_numbers_get_no_class(cli, fake, model):
+    (model.parent / "labels.txt").write_text("\n".join("abcdefghij"))
+    assert "share" not in cli("run", model).stdout
+
+
 def test_unnamed_symbolic_dimensions_become_1_and_that_is_said(cli, fake, model):
     result = cli("run", model)
     assert fake.calls[0]["image"].shape == (1, 1, 8, 8)
