@@ -93,7 +93,7 @@ def _variants(name: str) -> tuple[Variant, ...]:
     cpu = {"backends": ("opencl",), "source": f"cpu/{name}", "vector_width": 16}
     return (
         Variant("cpu_step", "cpu", _cpu_step, (rows, blocks, step), supports=_one_step, **cpu),  # type: ignore[arg-type]
-        Variant("cpu_sequence", "cpu", _cpu_sequence, (rows, Tunable("BLOCKS", 1, (1,), "unused"), sequence),
+        Variant("cpu_sequence", "cpu", _cpu_sequence, (rows, Tunable("BLOCKS", 1, (1,), "1: not used"), sequence),
                 supports=_whole, test_tunables=({"ROWS": 1},), **cpu),  # type: ignore[arg-type]
         Variant("gpu_step", "gpu", _gpu_step, (step,), supports=_one_step),
         Variant("gpu_sequence", "gpu", _gpu_sequence, (sequence,), supports=_whole),
@@ -187,6 +187,11 @@ def _cases(name: str) -> Callable[[], Iterator[Case]]:
         if name == "lstm":
             yield _case(name, "peepholes", 3, 2, 21, has_peep=1, has_c0=1, has_h0=1)
             yield _case(name, "coupled", 3, 2, 21, input_forget=1, has_c0=1)
+        if name == "gru":
+            for phase in (0, 1):
+                half: dict[str, int | float] = {"step_begin": 1, "step_end": 2, "phase": phase}
+                yield _case(name, f"phase{phase}", 3, 6, 37, **half)
+                yield _case(name, f"phase{phase}_first", 3, 1, 37, **half | {"step_begin": 0, "step_end": 1})
         for i, act in enumerate(ACTIVATIONS):
             alpha, beta = (0.5, 0.1) if act == "affine" else ref.DEFAULT_ALPHA_BETA.get(act, (0.0, 0.0))
             yield _case(name, act, 2, 1, 18, act_f=i, alpha_f=alpha, beta_f=beta)

@@ -72,7 +72,7 @@ class Steps:
 
     def __init__(self, arrays: Mapping[str, np.ndarray], s: Scalars, case: Case) -> None:
         n = {k: int(v) for k, v in s.items()}
-        self.s, self.n, self.arrays = s, n, arrays
+        self.s, self.n, self.arrays, self.dtype = s, n, arrays, case.types["T"]
         self.hidden, self.batch, self.length = n["H"], n["B"], n["T_len"]
         self.outputs = {name: np.array(arrays[name]) for name in ("state", "y", "hn", "cn") if name in arrays}
         self.r = unpack(arrays["r"], self.gates, self.hidden)
@@ -92,8 +92,8 @@ class Steps:
         """Initial state of a row: zeros where the launch has none."""
         return self.rows(name)[row] if self.n[f"has_{name}"] else np.zeros(self.hidden)
 
-    def cell(self, row: int, xw: np.ndarray, h: np.ndarray, first: bool) -> np.ndarray:
-        """The new hidden state from gate inputs [G, H] and the state."""
+    def cell(self, row: int, xw: np.ndarray, h: np.ndarray, first: bool) -> np.ndarray | None:
+        """The new hidden state from gate inputs [G, H] and the state; None where this launch does not make it."""
         raise NotImplementedError
 
     def last(self, row: int) -> None:
@@ -114,7 +114,10 @@ class Steps:
                 time = length - 1 - step if reverse else step
                 before = time + 1 if reverse else time - 1
                 h = self.first("h0", row) if step == 0 else self.y[before, row]
-                h = self.cell(row, self.xw[time, row], h, step == 0)
+                made = self.cell(row, self.xw[time, row], h, step == 0)
+                if made is None:
+                    continue
+                h = made.astype(self.dtype).astype(np.float64)  # kept in T between steps
                 self.y[time, row] = h
                 if step == length - 1:
                     self.rows("hn")[row] = h
@@ -156,17 +159,20 @@ class Gru(Steps):
 
     gates = 3
 
-    def cell(self, row: int, xw: np.ndarray, h: np.ndarray, first: bool) -> np.ndarray:
-        s = self.s
+    def cell(self, row: int, xw: np.ndarray, h: np.ndarray, first: bool) -> np.ndarray | None:
+        s, phase = self.s, self.n["phase"]
         z = activate(s, "f", xw[0] + self.r[0] @ h)
         r = activate(s, "f", xw[1] + self.r[1] @ h)
         if self.n["linear_before_reset"]:
             new = activate(s, "g", xw[2] + r * (self.r[2] @ h + self.arrays["rbh"].reshape(-1)[: self.hidden]))
-        else:
-            new = activate(s, "g", xw[2] + self.r[2] @ (r * h))
-            state = self.outputs["state"].reshape(self.batch, 2, self.hidden)
+            return (1 - z) * new + z * h
+        state = self.outputs["state"].reshape(self.batch, 2, self.hidden)
+        if phase != 1:
             state[row] = (z, r * h)
-        return (1 - z) * new + z * h
+        if phase == 0:
+            return None
+        z, back = state[row]
+        return (1 - z) * activate(s, "g", xw[2] + self.r[2] @ back) + z * h
 
 
 class Rnn(Steps):

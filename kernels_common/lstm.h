@@ -1,0 +1,55 @@
+#define GATES 4
+#include "common/recurrent_steps.h"
+
+KERNEL_ENTRY {
+    LOCAL_ARRAY(float, partial, SLICES * GATES * UNITS);
+    const int lane = local_id(0) % UNITS;
+    const int slice = local_id(0) / UNITS;
+    const int blocks = (H + UNITS - 1) / UNITS;
+    const int row = ONE_STEP ? group_id(0) / blocks : group_id(0);
+    const int first = ONE_STEP ? group_id(0) % blocks : 0;
+    const int last = ONE_STEP ? first + 1 : blocks;
+    const int length = has_lens ? lens[row] : T_len;
+    for (int step = step_begin; step < step_end; step++) {
+        const int time = reverse ? length - 1 - step : step;
+        GPTR(const T) h = h0 + h0_off + row * h0_b;
+        if (step > 0 && step < length) h = y + y_off + (reverse ? time + 1 : time - 1) * y_t + row * y_b;
+        const int inputs = (step < length && (step > 0 || has_h0)) ? H : 0;
+        for (int block = first; block < last; block++) {
+            const int unit = block * UNITS + lane;
+            float sum[GATES];
+            recurrent_sums(r + block * H * GATES * UNITS, h, inputs, 0, GATES, slice, lane, partial, sum);
+            if (slice > 0 || unit >= H) continue;
+            float c = state[row * H + unit];
+            if (step == 0) c = has_c0 ? T_load(c0, c0_off + row * c0_b + unit) : 0.0f;
+            if (step >= length) {
+                if (step == 0) {
+                    state[row * H + unit] = c;
+                    T_store(cn, cn_off + row * cn_b + unit, c);
+                    T_store(hn, hn_off + row * hn_b + unit, has_h0 ? T_load(h, unit) : 0.0f);
+                }
+                T_store(y, y_off + step * y_t + row * y_b + unit, 0.0f);
+                continue;
+            }
+            const int at = xw_off + time * xw_t + row * xw_b + unit;
+            for (int g = 0; g < GATES; g++) sum[g] += T_load(xw, at + g * H);
+            if (has_peep) {
+                sum[0] += T_load(peep, unit) * c;
+                sum[2] += T_load(peep, 2 * H + unit) * c;
+            }
+            const float in = recurrent_activation(sum[0], act_f, alpha_f, beta_f, clip);
+            const float forget = input_forget ? 1.0f - in : recurrent_activation(sum[2], act_f, alpha_f, beta_f, clip);
+            c = forget * c + in * recurrent_activation(sum[3], act_g, alpha_g, beta_g, clip);
+            if (has_peep) sum[1] += T_load(peep, H + unit) * c;
+            const float out = recurrent_activation(sum[1], act_f, alpha_f, beta_f, clip)
+                              * recurrent_activation(c, act_h, alpha_h, beta_h, 0.0f);
+            state[row * H + unit] = c;
+            T_store(y, y_off + time * y_t + row * y_b + unit, out);
+            if (step == length - 1) {
+                T_store(hn, hn_off + row * hn_b + unit, out);
+                T_store(cn, cn_off + row * cn_b + unit, c);
+            }
+        }
+        if (!ONE_STEP) all_barrier();
+    }
+}
