@@ -191,7 +191,7 @@ def _cases(name: str) -> Callable[[], Iterator[Case]]:
             for phase in (0, 1):
                 half: dict[str, int | float] = {"step_begin": 1, "step_end": 2, "phase": phase}
                 yield _case(name, f"phase{phase}", 3, 6, 37, **half)
-                yield _case(name, f"phase{phase}_first", 3, 1, 37, **half | {"step_begin": 0, "step_end": 1})
+                yield _case(name, f"phase{phase}_first", 3, 1, 37, **half | {"step_begin": 0, "step_end": 1, "has_h0": 1})
         for i, act in enumerate(ACTIVATIONS):
             alpha, beta = (0.5, 0.1) if act == "affine" else ref.DEFAULT_ALPHA_BETA.get(act, (0.0, 0.0))
             yield _case(name, act, 2, 1, 18, act_f=i, alpha_f=alpha, beta_f=beta)
