@@ -66,7 +66,7 @@ def test_swish() -> None:
     check(*one_node("Swish", [X], opset=24, alpha=1.5), by=reference)
 
 
-I32 = np.int32
+I32, U32 = np.int32, np.uint32
 BINARY: list[tuple[str, np.ndarray, np.ndarray, dict[str, Any]]] = [
     ("Add", X, f32(4), {}),
     ("Sub", f32(3, 1), f32(2, 1, 4), {}),

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from a1400.errors import GraphError, UnsupportedOpError
+from a1400.frontends.errors import NeedsValue
 from a1400.frontends.onnx.definitions import GraphDef, NodeDef
-from a1400.frontends.onnx.errors import NeedsValue
 from a1400.frontends.onnx.fold import freeze
 from a1400.graph.graph import FOLD_LIMIT, MAX_ELEMENTS, Value, evaluate_node
 from a1400.ops import OPS

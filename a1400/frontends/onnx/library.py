@@ -15,6 +15,10 @@ from a1400.frontends.onnx.parse import parse_function
 from a1400.graph.graph import Value
 
 
+#: nodes of one trace, unrolled loops and inlined functions included
+MAX_NODES = 500_000
+
+
 class Library:
     """The functions of one model, and a cache of schema bodies."""
 
@@ -28,21 +32,22 @@ class Library:
             if key in self._functions:
                 raise GraphError(f"function {domain}::{proto.name} is defined twice")
             self._functions[key] = parse_function(proto, external, opsets)
-        self._reject_recursion()
+        self._reject_explosions()
 
-    def _reject_recursion(self) -> None:
-        done: set[int] = set()
+    def _reject_explosions(self) -> None:
+        sizes: dict[int, int] = {}
 
-        def visit(function: FunctionDef, path: tuple[int, ...]) -> None:
-            if id(function) in path or len(path) > 100:
+        def visit(function: FunctionDef, path: tuple[int, ...]) -> int:
+            """How many nodes the function is when inlined all the way down."""
+            if id(function) in path or len(path) > 60:
                 raise GraphError(f"function {function.name!r} calls itself, or functions nest too deep")
-            if id(function) in done:
-                return
-            for node in all_nodes(function.nodes):
-                inner = self.function(node)
-                if inner is not None:
-                    visit(inner, (*path, id(function)))
-            done.add(id(function))
+            if id(function) not in sizes:
+                inner = (self.function(node) for node in all_nodes(function.nodes))
+                count = sum(1 if f is None else visit(f, (*path, id(function))) for f in inner)
+                if count > MAX_NODES:
+                    raise GraphError(f"function {function.name!r} expands to more than {MAX_NODES} nodes")
+                sizes[id(function)] = count
+            return sizes[id(function)]
 
         for function in self._functions.values():
             visit(function, ())

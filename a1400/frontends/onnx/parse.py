@@ -35,6 +35,8 @@ def parse_graph(
         name = sparse.values.name
         _add_initializer(initializers, name, sparse_array(sparse, external, f"sparse initializer {name!r}"))
     inputs: dict[str, ShapeDtype] = {}
+    for info in (*proto.input, *proto.output):
+        text(info.name, "the name of an input or output")
     for info in proto.input:
         if not info.name or info.name in inputs:
             raise GraphError(f"graph {proto.name!r} declares the input {info.name!r} twice or without a name")
@@ -54,19 +56,28 @@ def parse_graph(
     return GraphDef(proto.name, ordered, inputs, outputs, initializers, captured)
 
 
+def text(value: str, what: str) -> str:
+    """``value`` if it is text: protobuf hands out bytes for a string that is not UTF-8."""
+    if not isinstance(value, str):
+        raise ModelFileError(f"the file is damaged: {what} is not text")
+    return value
+
+
 def _add_initializer(table: dict[str, np.ndarray], name: str, array: np.ndarray) -> None:
-    if not name or name in table:
+    if not text(name, "an initializer's name") or name in table:
         raise GraphError(f"initializer {name!r} is defined twice or has no name")
     table[name] = array
 
 
 def parse_node(proto: onnx.NodeProto, index: int, external: ExternalData, outer: Set[str], depth: int) -> NodeDef:
     """One node with its attributes; subgraphs are parsed at once, tensors at first use."""
+    for word in (proto.name, proto.op_type, proto.domain, proto.overload, *proto.input, *proto.output):
+        text(word, f"a name in node number {index}")
     label = proto.name or f"{proto.op_type}_{index}"
     attrs: dict[str, Attr] = {}
     captured: frozenset[str] = frozenset()
     for a in proto.attribute:
-        if a.name in attrs:
+        if text(a.name, f"an attribute's name in node {label!r}") in attrs:
             raise GraphError(f"node {label!r} has the attribute {a.name!r} twice")
         attrs[a.name] = attr = Attr(a, external, f"node {label!r}")
         if a.HasField("g"):
@@ -145,6 +156,8 @@ def _is_ordered(nodes: list[NodeDef], producer: dict[str, NodeDef]) -> bool:
 def parse_function(proto: onnx.FunctionProto, external: ExternalData, opsets: dict[str, int]) -> FunctionDef:
     """A function body; ``opsets`` are the model's, for what the function does not import itself."""
     where = f"function {proto.name!r}"
+    for word in (proto.name, proto.domain, proto.overload, *proto.input, *proto.output, *proto.attribute):
+        text(word, f"a name in {where}")
     known = set(proto.input)
     defined = known | {name for node in proto.node for name in node.output if name}
     nodes = [parse_node(n, i, external, defined, 0) for i, n in enumerate(proto.node)]
@@ -174,7 +187,7 @@ def signature(info: onnx.ValueInfoProto) -> ShapeDtype:
         if dim.HasField("dim_value"):
             dims.append(int(dim.dim_value))
         else:
-            dims.append(dim.dim_param or None)
+            dims.append(text(dim.dim_param, f"a dimension of {info.name!r}") or None)
     checked_shape([d for d in dims if isinstance(d, int)], f"value {info.name!r}")
     return ShapeDtype(tuple(dims), dtype)
 

@@ -11,16 +11,14 @@ import numpy as np
 
 from a1400 import dtypes
 from a1400.errors import A1400Error, GraphError, UnsupportedOpError
+from a1400.frontends.errors import NeedsValue
 from a1400.frontends.onnx.context import Ctx, Item
 from a1400.frontends.onnx.definitions import Attr, FunctionDef, GraphDef, NodeDef
-from a1400.frontends.onnx.errors import NeedsValue
 from a1400.frontends.onnx.fold import FoldMemo
-from a1400.frontends.onnx.library import Library
+from a1400.frontends.onnx.library import MAX_NODES, Library
 from a1400.frontends.onnx.ops.registry import Translator
 from a1400.graph.graph import Graph, Value
 
-#: nodes translated in one trace, unrolled loops and inlined functions included
-_MAX_NODES = 500_000
 
 
 class Scope:
@@ -99,8 +97,8 @@ class Tracer:
     def node(self, node: NodeDef, scope: Scope, frame: Frame) -> None:
         """Translate one node and bind its outputs."""
         self._count += 1
-        if self._count > _MAX_NODES:
-            raise GraphError(f"the model expands to more than {_MAX_NODES} nodes")
+        if self._count > MAX_NODES:
+            raise GraphError(f"the model expands to more than {MAX_NODES} nodes")
         label = frame.prefix + node.label
         self.graph.source = (label,)
         self.scope = scope
@@ -149,8 +147,9 @@ class Tracer:
     def _own(self, translator: Translator, node: NodeDef, inputs: list[Item], frame: Frame) -> list[Item] | None:
         """What our translator makes of the node; None when it leaves this use to the op's ONNX body."""
         if self._memorable(node, inputs):
-            arrays = [v.data if isinstance(v, Value) else None for v in inputs]
-            key = ("node", id(node), frame.opsets.get(node.domain))
+            # the node itself is among the things the memo keeps alive: bodies made for one call come and go
+            operands = [node, *(v.data if isinstance(v, Value) else None for v in inputs)]
+            key = ("node", frame.opsets.get(node.domain))
             made: list[Item] = []
 
             def fold() -> list[np.ndarray]:
@@ -160,7 +159,7 @@ class Tracer:
                 raise _NotConstant
 
             try:
-                return [self.graph.constant(a) for a in self.memo.results(key, arrays, fold)]
+                return [self.graph.constant(a) for a in self.memo.results(key, operands, fold)]
             except _NotConstant:
                 return made or None
         return _apply(translator, Ctx(self, node, inputs, frame, folding=False))

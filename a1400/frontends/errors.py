@@ -1,4 +1,4 @@
-"""The one error of this front-end that a caller can act on."""
+"""The one error of the front-ends that a caller can act on."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from a1400.errors import UnsupportedOpError
 class NeedsValue(UnsupportedOpError):
     """A shape depends on the *values* of small model inputs, named in ``inputs``.
 
-    Tracing again with those values (``OnnxModel.graph(shapes, values=...)``) gets past it; the graph is then right
+    Tracing again with those values (``source.graph(shapes, values=...)``) gets past it; the graph is then right
     for these values only.
     """
 
