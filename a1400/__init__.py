@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from a1400.errors import A1400Error
+
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
@@ -17,8 +19,6 @@ _LAZY = {
 }
 
 __all__ = ["A1400Error", "Model", "devices", "load"]
-
-from a1400.errors import A1400Error  # noqa: E402
 
 
 def __getattr__(name: str) -> Any:

@@ -150,7 +150,10 @@ class Device(ABC):
         """
 
     def host_array(self, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
-        """An uninitialised host array in the memory that transfers fastest: aligned for :meth:`wrap`, pinned on CUDA."""
+        """An uninitialised host array in the memory that transfers fastest.
+
+        That is memory aligned for :meth:`wrap`, and pinned memory on CUDA.
+        """
         dtype = np.dtype(dtype)
         nbytes = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
         raw = np.empty(nbytes + 4096, np.uint8)

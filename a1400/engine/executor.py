@@ -9,6 +9,7 @@ from weakref import WeakKeyDictionary
 import numpy as np
 
 from a1400.backends.base import BoundLaunch, Buffer, Device
+from a1400.engine.lowering import Launch
 from a1400.engine.plan import Plan
 from a1400.memory.storage import Ref, Storage
 
@@ -65,7 +66,7 @@ class ExecutionContext:
         self.launches = [self._bind(launch) for launch in plan.launches]
         self._zero_copy = device.info.unified_memory
 
-    def _bind(self, launch) -> BoundLaunch:  # noqa: ANN001 - engine.lowering.Launch
+    def _bind(self, launch: Launch) -> BoundLaunch:
         call = launch.call
         program = self.plan.programs[call.program_key]
         arguments, sites = [], []

@@ -19,7 +19,10 @@ class Explanation:
     plan: Plan
 
     def placement(self) -> dict[str, str]:
-        """Model node -> where it runs: the kernels that serve it, ``folded`` (known before the run) or ``view`` (no work)."""
+        """Model node -> where it runs.
+
+        That is the kernels that serve it, ``folded`` (known before the run) or ``view`` (no work).
+        """
         kernels: dict[str, list[str]] = {}
         for launch in self.plan.launches:
             for source in launch.sources:
@@ -55,8 +58,8 @@ class Explanation:
         places = Counter(p["where"].split(":")[0] for p in d["placement"].values())
         lines = [
             f"{d['model']} on {d['device']}",
-            f"{d['nodes_in_model']} model nodes -> {d['nodes_after_optimization']} nodes -> {d['launches']} launches of "
-            f"{d['programs']} programs",
+            f"{d['nodes_in_model']} model nodes -> {d['nodes_after_optimization']} nodes -> "
+            f"{d['launches']} launches of {d['programs']} programs",
             "where the model's nodes run: " + ", ".join(f"{k} {n}" for k, n in places.most_common()),
             "",
             "pass                     rewrites   nodes",

@@ -251,8 +251,8 @@ class Lowering:
     ) -> tuple[SlotCode, list[SlotArgument]]:
         """Fill a slot whose coordinates are groups of the axes of ``shape``.
 
-        ``expr`` has the kernel's value as operand 0 and ``operands`` after it; each operand broadcasts to ``shape``.  An
-        operand that needs more than one stride per coordinate is copied to a layout that does not.
+        ``expr`` has the kernel's value as operand 0 and ``operands`` after it; each operand broadcasts to ``shape``.
+        An operand that needs more than one stride per coordinate is copied to a layout that does not.
         """
         types: list[Operand] = []
         arguments: list[SlotArgument] = []
@@ -290,9 +290,7 @@ def split_inputs(node: Node) -> tuple[list[Value | None], list[Value | None], li
     return node.inputs[:own], node.inputs[own : own + pro], node.inputs[own + pro :]
 
 
-def _group_strides(
-    view: View, shape: tuple[int, ...], groups: Sequence[Sequence[int]]
-) -> tuple[int, ...] | None:
+def _group_strides(view: View, shape: tuple[int, ...], groups: Sequence[Sequence[int]]) -> tuple[int, ...] | None:
     expanded = view.expand(shape)
     result = []
     for axes in groups:

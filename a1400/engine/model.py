@@ -17,7 +17,7 @@ from a1400.engine.explain import Explanation
 from a1400.engine.lowering import WeightStore
 from a1400.engine.plan import Plan, make_plan
 from a1400.errors import InputError
-from a1400.frontends.onnx.errors import NeedsValue
+from a1400.frontends.errors import NeedsValue
 from a1400.graph.graph import Graph
 from a1400.optimizer import optimize
 
@@ -37,10 +37,25 @@ class TensorInfo:
 class Source(Protocol):
     """What a front-end hands over: a parsed model that can be traced for concrete shapes."""
 
-    name: str
-    inputs: Mapping[str, Any]
-    outputs: Mapping[str, Any]
-    node_ops: Mapping[str, str]
+    @property
+    def name(self) -> str:
+        """The model's name."""
+        ...
+
+    @property
+    def inputs(self) -> Mapping[str, Any]:
+        """Input name -> its shape and dtype."""
+        ...
+
+    @property
+    def outputs(self) -> Mapping[str, Any]:
+        """Output name -> its shape and dtype."""
+        ...
+
+    @property
+    def node_ops(self) -> Mapping[str, str]:
+        """Node label -> operator."""
+        ...
 
     def graph(self, shapes: Mapping[str, tuple[int, ...]], values: Mapping[str, np.ndarray] | None = None) -> Graph:
         """The graph for these input shapes; ``values`` holds inputs whose contents steer shapes."""
@@ -65,8 +80,9 @@ class MemoryReport:
     def __str__(self) -> str:
         saved = 1 - self.arena / self.naive if self.naive else 0.0
         return (
-            f"arena {self.arena:,} bytes (without reuse {self.naive:,}: {saved:.0%} saved), weights {self.weights:,} bytes, "
-            f"inputs {self.inputs:,}, outputs {self.outputs:,}, {self.contexts} context(s)"
+            f"arena {self.arena:,} bytes (without reuse {self.naive:,}: {saved:.0%} saved), "
+            f"weights {self.weights:,} bytes, inputs {self.inputs:,}, outputs {self.outputs:,}, "
+            f"{self.contexts} context(s)"
         )
 
 
@@ -141,7 +157,10 @@ class Model:
         return outputs[0] if len(outputs) == 1 else outputs
 
     def prepare(self, shapes: Mapping[str, Any]) -> None:
-        """Make the plan and compile its programs for these inputs (arrays, or shapes as tuples) ahead of the first run."""
+        """Make the plan and compile its programs ahead of the first run.
+
+        ``shapes`` gives for each input an array, or a shape as a tuple.
+        """
         arrays = {
             name: np.zeros(value, self._source.inputs[name].dtype) if isinstance(value, (tuple, list)) else value
             for name, value in shapes.items()
@@ -169,7 +188,9 @@ class Model:
             if not isinstance(given, (np.ndarray, np.generic)) and array.dtype.kind == np.dtype(info.dtype).kind:
                 array = array.astype(info.dtype)  # Python numbers have no width of their own
             if array.dtype != info.dtype:
-                raise InputError(f"input {name!r} is {array.dtype}, the model needs {info.dtype}; convert with .astype()")
+                raise InputError(
+                    f"input {name!r} is {array.dtype}, the model needs {info.dtype}; convert with .astype()"
+                )
             if info.shape is not None:
                 _check_shape(name, array.shape, info.shape, symbols)
             arrays[name] = np.ascontiguousarray(array).reshape(array.shape)
@@ -263,14 +284,17 @@ class Model:
         finally:
             with self._lock:
                 entry.idle.append(context)
-        return [(f"{x.call.spec.name}/{x.call.variant.name}", s) for x, s in zip(entry.plan.launches, seconds, strict=True)]
+        names = [f"{x.call.spec.name}/{x.call.variant.name}" for x in entry.plan.launches]
+        return list(zip(names, seconds, strict=True))
 
 
 def _check_shape(
     name: str, shape: tuple[int, ...], wanted: tuple[int | str | None, ...], symbols: dict[str, tuple[int, str]]
 ) -> None:
     if len(shape) != len(wanted):
-        raise InputError(f"input {name!r} has shape {list(shape)}, the model needs {len(wanted)} dimensions {list(wanted)}")
+        raise InputError(
+            f"input {name!r} has shape {list(shape)}, the model needs {len(wanted)} dimensions {list(wanted)}"
+        )
     for size, want in zip(shape, wanted, strict=True):
         if isinstance(want, int) and size != want:
             raise InputError(f"input {name!r} has shape {list(shape)}, the model needs {list(wanted)}")

@@ -12,6 +12,7 @@ from a1400.errors import DeviceMemoryError
 from a1400.graph.graph import Graph
 from a1400.kernels import load_all
 from a1400.kernels.source import program_text
+from a1400.kernels.spec import KernelCall
 from a1400.memory.planner import plan_arena
 from a1400.memory.storage import ArenaPlan, Storage
 from a1400.optimizer import Report
@@ -74,12 +75,12 @@ def _used_storages(lowering: Lowering) -> list[Storage]:
 
 def compile_programs(launches: list[Launch], device: Device) -> dict[tuple, Program]:
     """Build each distinct program once, several at a time."""
-    wanted = {}
+    wanted: dict[tuple, KernelCall] = {}
     for launch in launches:
         wanted.setdefault(launch.call.program_key, launch.call)
     language = device.info.backend
 
-    def build(call) -> Program:  # noqa: ANN001
+    def build(call: KernelCall) -> Program:
         name = f"{call.spec.name}/{call.variant.name}"
         return device.compile(name, program_text(call, language), call.spec.name)
 

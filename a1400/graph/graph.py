@@ -26,7 +26,7 @@ class Value:
     and constants).  ``name`` is a label for people, not an identity.
     """
 
-    __slots__ = ("name", "shape", "dtype", "data", "producer")
+    __slots__ = ("data", "dtype", "name", "producer", "shape")
 
     def __init__(
         self, shape: tuple[int, ...], dtype: np.dtype, name: str = "", data: np.ndarray | None = None,
@@ -70,9 +70,11 @@ class Node:
     so ``explain`` can say where every node of the model went.
     """
 
-    __slots__ = ("op", "inputs", "outputs", "attrs", "sources")
+    __slots__ = ("attrs", "inputs", "op", "outputs", "sources")
 
-    def __init__(self, op: str, inputs: Sequence[Value | None], attrs: dict[str, Any], sources: tuple[str, ...]) -> None:
+    def __init__(
+        self, op: str, inputs: Sequence[Value | None], attrs: dict[str, Any], sources: tuple[str, ...]
+    ) -> None:
         self.op, self.inputs, self.attrs, self.sources = op, list(inputs), attrs, sources
         self.outputs: list[Value] = []
 
@@ -130,10 +132,10 @@ class Graph:
 
         definition = OPS[op]
         results = definition.infer(attrs, *inputs)
-        if all(v is None or v.is_constant for v in inputs) and not definition.random:
-            if sum(int(np.prod(shape)) for shape, _ in results) <= FOLD_LIMIT or definition.view:
-                arrays = evaluate_node(op, [None if v is None else v.data for v in inputs], attrs)
-                return [self.constant(np.asarray(a, dtype=dt)) for a, (_, dt) in zip(arrays, results)]
+        known = all(v is None or v.is_constant for v in inputs) and not definition.random
+        if known and (definition.view or sum(int(np.prod(shape)) for shape, _ in results) <= FOLD_LIMIT):
+            arrays = evaluate_node(op, [None if v is None else v.data for v in inputs], attrs)
+            return [self.constant(np.asarray(a, dtype=dt)) for a, (_, dt) in zip(arrays, results)]
         node = Node(op, inputs, attrs, self.source)
         node.outputs = [Value(shape, dtype, producer=node) for shape, dtype in results]
         for value in node.outputs:
@@ -214,7 +216,8 @@ class Graph:
             for j, value in enumerate(node.outputs):
                 names[id(value)] = f"%{i}" if j == 0 else f"%{i}.{j}"
             inputs = ", ".join(
-                "-" if v is None else names.get(id(v), f"const{list(v.shape)}" if v.is_constant else "?") for v in node.inputs
+                "-" if v is None else names.get(id(v), f"const{list(v.shape)}" if v.is_constant else "?")
+                for v in node.inputs
             )
             shapes = " ".join(f"{v.dtype}{list(v.shape)}" for v in node.outputs)
             lines.append(f"  %{i} = {node.op}({inputs}) {node.attrs or ''} -> {shapes}")
@@ -225,7 +228,8 @@ class Graph:
 def _check_size(value: Value, where: str) -> None:
     if value.size > MAX_ELEMENTS or any(d < 0 for d in value.shape):
         raise GraphError(
-            f"{where}: a tensor of shape {list(value.shape)} is not possible; tensors have at most {MAX_ELEMENTS} elements"
+            f"{where}: a tensor of shape {list(value.shape)} is not possible; "
+            f"tensors have at most {MAX_ELEMENTS} elements"
         )
 
 

@@ -8,6 +8,7 @@ reshapes and broadcasts cost nothing until a kernel that cannot read them asks f
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 import numpy as np
 
@@ -28,7 +29,8 @@ class Storage:
     first: int = -1
     last: int = -1
     offset: int = 0
-    source: np.ndarray | None = None  # what a weight was packed from; kept alive because weights are found by its identity
+    #: what a weight was packed from; kept alive because weights are found by its identity
+    source: np.ndarray | None = None
 
     def __hash__(self) -> int:
         return id(self)
@@ -69,9 +71,8 @@ class View:
 
     def transpose(self, perm: tuple[int, ...]) -> View:
         """Axes reordered."""
-        return View(
-            self.storage, self.dtype, tuple(self.shape[p] for p in perm), tuple(self.strides[p] for p in perm), self.offset
-        )
+        shape, strides = tuple(self.shape[p] for p in perm), tuple(self.strides[p] for p in perm)
+        return View(self.storage, self.dtype, shape, strides, self.offset)
 
     def expand(self, shape: tuple[int, ...]) -> View:
         """Broadcast to ``shape`` with zero strides."""
@@ -99,7 +100,9 @@ def dense_strides(shape: tuple[int, ...]) -> tuple[int, ...]:
     return tuple(reversed(strides))
 
 
-def reshape_strides(shape: tuple[int, ...], strides: tuple[int, ...], target: tuple[int, ...]) -> tuple[int, ...] | None:
+def reshape_strides(
+    shape: tuple[int, ...], strides: tuple[int, ...], target: tuple[int, ...]
+) -> tuple[int, ...] | None:
     """Strides of ``target`` over the same memory, or None when the elements are not laid out so."""
     if 0 in shape:
         return dense_strides(target)
@@ -119,7 +122,7 @@ def reshape_strides(shape: tuple[int, ...], strides: tuple[int, ...], target: tu
                 j += 1
                 wanted *= target[new[j]]
                 axes.append(new[j])
-        for a, b in zip(group, group[1:]):
+        for a, b in pairwise(group):
             if old[a][1] != old[b][0] * old[b][1]:
                 return None
         step = old[group[-1]][1]
@@ -131,11 +134,14 @@ def reshape_strides(shape: tuple[int, ...], strides: tuple[int, ...], target: tu
 
 
 def collapse_group(shape: tuple[int, ...], strides: tuple[int, ...], axes: list[int]) -> int | None:
-    """One stride that walks ``axes`` (adjacent, outer to inner) in row-major order, or None; size-1 axes do not count."""
+    """One stride that walks ``axes`` (adjacent, outer to inner) in row-major order, or None.
+
+    Axes of size 1 do not count.
+    """
     used = [(shape[a], strides[a]) for a in axes if shape[a] != 1]
     if not used:
         return 0
-    for (_, outer), (n, inner) in zip(used, used[1:]):
+    for (_, outer), (n, inner) in pairwise(used):
         if outer != n * inner:
             return None
     return used[-1][1]

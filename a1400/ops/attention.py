@@ -20,7 +20,9 @@ def _attention(attrs: dict[str, Any], q: Value, k: Value, v: Value, mask: Value 
     require(fits and q.shape[0] == k.shape[0], f"attention of {q}, {k}, {v}")
     require(k.shape[1] > 0 and q.shape[1] % k.shape[1] == 0, f"{q.shape[1]} query heads over {k.shape[1]} key heads")
     scores = (*q.shape[:3], k.shape[2])
-    require(mask is None or broadcast(mask.shape, scores) == scores, f"attention mask {mask} does not fit {list(scores)}")
+    require(
+        mask is None or broadcast(mask.shape, scores) == scores, f"attention mask {mask} does not fit {list(scores)}"
+    )
     attrs.setdefault("causal", False)
     attrs.setdefault("causal_offset", 0)
     return [((*q.shape[:3], v.shape[3]), q.dtype)]

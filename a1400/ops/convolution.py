@@ -1,6 +1,6 @@
 """Convolution and pooling over channels-last activations ``x[N, *spatial, C]`` (1 to 3 spatial axes).
 
-``conv(x, w[OC, C/groups, *K])`` with strides, dilations, low, high, groups -> ``[N, *out, OC]``; the bias is an ``add``.
+``conv(x, w[OC, C/groups, *K])`` with strides, dilations, low, high, groups -> ``[N, *out, OC]``; a bias is an ``add``.
 ``conv_transpose(x, w[C, OC/groups, *K])`` with strides, dilations, low, high, output_padding, groups.
 ``pool(kind=max|average|lp, kernel, strides, dilations, low, high, out, count_include_pad, p)``: ``out`` gives the
 spatial output sizes (ceil mode is a larger ``out``); padding never counts but with ``count_include_pad``, and then only
@@ -53,19 +53,20 @@ def _conv_reference(attrs: dict[str, Any], x: np.ndarray, w: np.ndarray) -> np.n
     (shape, dtype), *_ = _conv(dict(attrs), Value(x.shape, x.dtype), Value(w.shape, w.dtype))
     groups, spatial = attrs["groups"], x.ndim - 2
     wide = np.float64 if x.dtype.kind not in "iub" else x.dtype
-    padded = np.zeros(
-        (x.shape[0], *(max(n + lo + hi, 0) for n, lo, hi in zip(x.shape[1:-1], attrs["low"], attrs["high"])), x.shape[-1]), wide
-    )
-    target = tuple(slice(max(lo, 0), max(lo, 0) + n) for n, lo in zip(x.shape[1:-1], attrs["low"]))
-    padded[(slice(None), *target)] = widen(x)
+    sizes = [max(n + lo + hi, 0) for n, lo, hi in zip(x.shape[1:-1], attrs["low"], attrs["high"])]
+    padded = np.zeros((x.shape[0], *sizes, x.shape[-1]), wide)
+    inside = (slice(max(lo, 0), max(lo, 0) + n) for n, lo in zip(x.shape[1:-1], attrs["low"]))
+    target = (slice(None), *inside)
+    padded[target] = widen(x)
     wg = widen(w).astype(wide).reshape(groups, w.shape[0] // groups, *w.shape[1:])
     result = np.zeros((*shape[:-1], groups, w.shape[0] // groups), wide)
     for tap in itertools.product(*(range(k) for k in w.shape[2:])):
-        index = tuple(
+        steps = (
             slice(t * d, t * d + (o - 1) * s + 1, s)
             for t, d, o, s in zip(tap, attrs["dilations"], shape[1:-1], attrs["strides"])
         )
-        part = padded[(slice(None), *index)].reshape(*shape[: spatial + 1], groups, -1)
+        index = (slice(None), *steps)
+        part = padded[index].reshape(*shape[: spatial + 1], groups, -1)
         result += np.einsum("...gc,goc->...go", part, wg[(slice(None),) * 3 + tap], optimize=True)
     return result.reshape(shape).astype(dtype)
 
@@ -90,9 +91,11 @@ def _conv_transpose(attrs: dict[str, Any], x: Value, w: Value) -> list[Result]:
 
 def _conv_transpose_reference(attrs: dict[str, Any], x: np.ndarray, w: np.ndarray) -> np.ndarray:
     (shape, dtype), *_ = _conv_transpose(dict(attrs), Value(x.shape, x.dtype), Value(w.shape, w.dtype))
-    groups, spatial = attrs["groups"], x.ndim - 2
+    groups = attrs["groups"]
     wide = np.float64 if x.dtype.kind not in "iub" else x.dtype
-    full = [o + lo + max(hi, 0) + st for o, lo, hi, st in zip(shape[1:-1], attrs["low"], attrs["high"], attrs["strides"])]
+    full = [
+        o + lo + max(hi, 0) + st for o, lo, hi, st in zip(shape[1:-1], attrs["low"], attrs["high"], attrs["strides"])
+    ]
     full = [
         max(f, (n - 1) * s + (k - 1) * d + 1)
         for f, n, s, k, d in zip(full, x.shape[1:-1], attrs["strides"], w.shape[2:], attrs["dilations"])
@@ -101,13 +104,14 @@ def _conv_transpose_reference(attrs: dict[str, Any], x: np.ndarray, w: np.ndarra
     xg = widen(x).astype(wide).reshape(*x.shape[:-1], groups, -1)
     wg = widen(w).astype(wide).reshape(groups, w.shape[0] // groups, *w.shape[1:])
     for tap in itertools.product(*(range(k) for k in w.shape[2:])):
-        index = tuple(
+        steps = (
             slice(t * d, t * d + (n - 1) * s + 1, s)
             for t, d, n, s in zip(tap, attrs["dilations"], x.shape[1:-1], attrs["strides"])
         )
-        result[(slice(None), *index)] += np.einsum("...gc,gco->...go", xg, wg[(slice(None),) * 3 + tap], optimize=True)
-    crop = tuple(slice(lo, lo + o) for lo, o in zip(attrs["low"], shape[1:-1]))
-    return result[(slice(None), *crop)].reshape(shape).astype(dtype)
+        index = (slice(None), *steps)
+        result[index] += np.einsum("...gc,gco->...go", xg, wg[(slice(None),) * 3 + tap], optimize=True)
+    crop = (slice(None), *(slice(lo, lo + o) for lo, o in zip(attrs["low"], shape[1:-1])))
+    return result[crop].reshape(shape).astype(dtype)
 
 
 def _pool(attrs: dict[str, Any], x: Value) -> list[Result]:

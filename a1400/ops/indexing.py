@@ -7,6 +7,7 @@ reduction none|add|mul|max|min, applied in index order.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -31,11 +32,17 @@ def _check_range(size: int, index: Value) -> None:
     """Constant indices are checked here; run-time ones are clamped by the kernels."""
     if index.data is not None and index.size:
         low, high = int(index.data.min()), int(index.data.max())
-        require(-size <= low and high < size, f"index {low if low < -size else high} is out of range for an axis of {size}")
+        wrong = low if low < -size else high
+        require(-size <= low and high < size, f"index {wrong} is out of range for an axis of {size}")
 
 
 def _wrap(index: np.ndarray, size: int) -> np.ndarray:
     return np.clip(np.where(index < 0, index + size, index), 0, max(size - 1, 0))
+
+
+def _gather_reference(attrs: dict[str, Any], x: np.ndarray, index: np.ndarray) -> np.ndarray:
+    axis = attrs["axis"]
+    return np.take(x, _wrap(index, x.shape[axis]), axis=axis)
 
 
 def _gather_elements(attrs: dict[str, Any], x: Value, index: Value) -> list[Result]:
@@ -66,24 +73,28 @@ def _gather_nd_reference(attrs: dict[str, Any], x: np.ndarray, index: np.ndarray
     xb = x.reshape(count, *x.shape[b:])
     ib = index.reshape(count, -1, depth)
     parts = [_wrap(ib[..., k], x.shape[b + k]) for k in range(depth)]
-    result = xb[(np.arange(count)[:, None], *parts)]
-    return result.reshape(*index.shape[:-1], *x.shape[b + depth :])
+    where = (np.arange(count)[:, None], *parts)
+    return xb[where].reshape(*index.shape[:-1], *x.shape[b + depth :])
 
 
-_COMBINE = {
+_COMBINE: dict[str, Callable[[Any, Any], Any]] = {
     "none": lambda old, new: new, "add": np.add, "mul": np.multiply, "max": np.maximum, "min": np.minimum,
 }  # fmt: skip
 
 
 def _scatter_elements(attrs: dict[str, Any], x: Value, index: Value, updates: Value) -> list[Result]:
     axis_of(attrs, x.rank)
-    require(x.rank == index.rank and index.shape == updates.shape, "scatter_elements needs updates of the indices' shape")
+    require(
+        x.rank == index.rank and index.shape == updates.shape, "scatter_elements needs updates of the indices' shape"
+    )
     require(attrs["reduction"] in _COMBINE and updates.dtype == x.dtype, f"cannot scatter {updates} into {x}")
     _check_index(index)
     return [(x.shape, x.dtype)]
 
 
-def _scatter_elements_reference(attrs: dict[str, Any], x: np.ndarray, index: np.ndarray, updates: np.ndarray) -> np.ndarray:
+def _scatter_elements_reference(
+    attrs: dict[str, Any], x: np.ndarray, index: np.ndarray, updates: np.ndarray
+) -> np.ndarray:
     result, combine, axis = widen(x).copy(), _COMBINE[attrs["reduction"]], attrs["axis"]
     where = _wrap(index, x.shape[axis])
     for at in np.ndindex(*index.shape):
@@ -95,7 +106,10 @@ def _scatter_elements_reference(attrs: dict[str, Any], x: np.ndarray, index: np.
 def _scatter_nd(attrs: dict[str, Any], x: Value, index: Value, updates: Value) -> list[Result]:
     depth = index.shape[-1] if index.rank else 0
     expected = (*index.shape[:-1], *x.shape[depth:])
-    require(index.rank >= 1 and depth <= x.rank and updates.shape == expected, f"scatter_nd of {updates} into {x} by {index}")
+    require(
+        index.rank >= 1 and depth <= x.rank and updates.shape == expected,
+        f"scatter_nd of {updates} into {x} by {index}",
+    )
     require(attrs["reduction"] in _COMBINE and updates.dtype == x.dtype, f"cannot scatter {updates} into {x}")
     _check_index(index)
     return [(x.shape, x.dtype)]
@@ -109,7 +123,7 @@ def _scatter_nd_reference(attrs: dict[str, Any], x: np.ndarray, index: np.ndarra
     return result.astype(x.dtype)
 
 
-op("gather", "indexing", _gather, lambda attrs, x, index: np.take(x, _wrap(index, x.shape[attrs["axis"]]), axis=attrs["axis"]))
+op("gather", "indexing", _gather, _gather_reference)
 op("gather_elements", "indexing", _gather_elements, _gather_elements_reference)
 op("gather_nd", "indexing", _gather_nd, _gather_nd_reference)
 op("scatter_elements", "indexing", _scatter_elements, _scatter_elements_reference)

@@ -43,7 +43,10 @@ def _slice(attrs: dict[str, Any], x: Value) -> list[Result]:
     for d, (start, count, step) in enumerate(zip(starts, shape, steps)):
         last = start + (count - 1) * step
         fits = count == 0 or (0 <= start < x.shape[d] and 0 <= last < x.shape[d])
-        require(count >= 0 and fits, f"slice of axis {d} leaves {list(x.shape)}: start {start}, {count} elements, step {step}")
+        require(
+            count >= 0 and fits,
+            f"slice of axis {d} leaves {list(x.shape)}: start {start}, {count} elements, step {step}",
+        )
     attrs.update(starts=starts, shape=shape, steps=steps)
     return [(shape, x.dtype)]
 
@@ -51,7 +54,10 @@ def _slice(attrs: dict[str, Any], x: Value) -> list[Result]:
 def slice_array(x: np.ndarray, starts: Any, shape: Any, steps: Any) -> np.ndarray:
     """NumPy form of ``slice``."""
     for d, (start, count, step) in enumerate(zip(starts, shape, steps)):
-        x = np.take(x, start + np.arange(count) * step, axis=d) if step != 1 else x[(slice(None),) * d + (slice(start, start + count),)]
+        if step == 1:
+            x = x[(slice(None),) * d + (slice(start, start + count),)]
+        else:
+            x = np.take(x, start + np.arange(count) * step, axis=d)
     return x
 
 
@@ -105,7 +111,9 @@ def _concat(attrs: dict[str, Any], *inputs: Value) -> list[Result]:
     axis = axis_of(attrs, first.rank)
     for v in inputs:
         same = v.rank == first.rank and all(v.shape[d] == first.shape[d] for d in range(v.rank) if d != axis)
-        require(same and v.dtype == first.dtype, f"cannot concatenate {[list(v.shape) for v in inputs]} along axis {axis}")
+        require(
+            same and v.dtype == first.dtype, f"cannot concatenate {[list(v.shape) for v in inputs]} along axis {axis}"
+        )
     shape = list(first.shape)
     shape[axis] = sum(v.shape[axis] for v in inputs)
     return [(tuple(shape), first.dtype)]

@@ -23,7 +23,10 @@ def _trailing(attrs: dict[str, Any], x: Value, *parameters: Value | None) -> lis
 
 
 def _group(attrs: dict[str, Any], x: Value, *parameters: Value | None) -> list[Result]:
-    require(x.rank >= 2 and x.shape[-1] % int(attrs["groups"]) == 0, f"{attrs['groups']} groups do not divide {list(x.shape)}")
+    require(
+        x.rank >= 2 and x.shape[-1] % int(attrs["groups"]) == 0,
+        f"{attrs['groups']} groups do not divide {list(x.shape)}",
+    )
     for p in parameters:
         require(p is None or p.shape == x.shape[-1:], f"scale/bias {p} do not fit {x.shape[-1]} channels")
     return [(x.shape, x.dtype)]

@@ -22,8 +22,14 @@ def _infer(attrs: dict[str, Any], x: Value, w: Value, r: Value, *rest: Value | N
     gates, hidden = GATES[attrs["kind"]], int(attrs["hidden"])
     directions = 2 if attrs["direction"] == "bidirectional" else 1
     t, b, size = x.shape
-    require(w.shape == (directions, gates * hidden, size), f"{attrs['kind']} weights {list(w.shape)} do not fit {list(x.shape)}")
-    require(r.shape == (directions, gates * hidden, hidden), f"{attrs['kind']} recurrence weights {list(r.shape)} do not fit")
+    require(
+        w.shape == (directions, gates * hidden, size),
+        f"{attrs['kind']} weights {list(w.shape)} do not fit {list(x.shape)}",
+    )
+    require(
+        r.shape == (directions, gates * hidden, hidden),
+        f"{attrs['kind']} recurrence weights {list(r.shape)} do not fit",
+    )
     state = (directions, b, hidden)
     outputs: list[Result] = [((t, directions, b, hidden), x.dtype), (state, x.dtype)]
     return [*outputs, (state, x.dtype)] if attrs["kind"] == "lstm" else outputs
@@ -48,7 +54,8 @@ def activation(name: str, alpha: float, beta: float, x: np.ndarray) -> np.ndarra
 
 
 def _reference(attrs: dict[str, Any], x: np.ndarray, w: np.ndarray, r: np.ndarray, *rest: Any) -> Any:
-    bias, lengths, h0, c0, peepholes = (*rest, *[None] * (5 - len(rest)))
+    optional = [*rest, *[None] * (5 - len(rest))]
+    bias, lengths, h0, c0, peepholes = optional
     kind, hidden, gates = attrs["kind"], attrs["hidden"], GATES[attrs["kind"]]
     steps, batch, _ = x.shape
     directions = w.shape[0]
@@ -62,7 +69,8 @@ def _reference(attrs: dict[str, Any], x: np.ndarray, w: np.ndarray, r: np.ndarra
         acts = attrs["activations"][d * per : (d + 1) * per]
 
         def act(i: int, v: np.ndarray, acts: Any = acts) -> np.ndarray:
-            return activation(*acts[i], np.clip(v, -clip, clip))
+            name, alpha, beta = acts[i]
+            return activation(name, alpha, beta, np.clip(v, -clip, clip))
 
         backward = attrs["direction"] == "reverse" or d == 1
         b = np.zeros(2 * gates * hidden) if bias is None else widen(bias[d]).astype(np.float64)

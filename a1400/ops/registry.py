@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 
 from a1400.errors import GraphError
-from a1400.graph.graph import Value
 
 Result = tuple[tuple[int, ...], np.dtype]
 

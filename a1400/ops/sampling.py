@@ -33,7 +33,7 @@ def _resize_reference(attrs: dict[str, Any], x: np.ndarray) -> np.ndarray:
         index, weight = table
         shape = [1] * x.ndim
         shape[1 + d] = -1
-        w = sum(  # type: ignore[assignment]
+        w = sum(
             np.take(w, np.maximum(index[:, t], 0), axis=1 + d) * weight[:, t].astype(np.float64).reshape(shape)
             for t in range(index.shape[1])
         )
@@ -106,7 +106,8 @@ def _grid_sample_reference(attrs: dict[str, Any], x: np.ndarray, grid: np.ndarra
             ok &= (q >= 0) & (q <= n - 1)
             index.append(np.clip(np.rint(q), 0, n - 1).astype(np.int64))
             weight = weight * w
-        result += np.where(ok, weight, 0)[..., None] * widen(x)[(batch, *index)]
+        place = (batch, *index)
+        result += np.where(ok, weight, 0)[..., None] * widen(x)[place]
     return result.astype(x.dtype)
 
 

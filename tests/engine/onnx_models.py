@@ -36,9 +36,15 @@ def mlp(path: Path, hidden: int = 64) -> Path:
 def shaped_by_value(path: Path) -> Path:
     """``y = reshape(x, shape)``, the shape being an input."""
     graph = helper.make_graph(
-        [helper.make_node("Reshape", ["x", "shape"], ["r"], name="reshape"), helper.make_node("Neg", ["r"], ["y"], name="neg")],
+        [
+            helper.make_node("Reshape", ["x", "shape"], ["r"], name="reshape"),
+            helper.make_node("Neg", ["r"], ["y"], name="neg"),
+        ],
         "shaped",
-        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n"]), helper.make_tensor_value_info("shape", TensorProto.INT64, [2])],
+        [
+            helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n"]),
+            helper.make_tensor_value_info("shape", TensorProto.INT64, [2]),
+        ],
         [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["a", "b"])],
     )
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9), path)

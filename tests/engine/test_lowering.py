@@ -16,7 +16,9 @@ from tests.engine.graphs import GRAPHS
 
 
 def _close(name: str, got: np.ndarray, want: np.ndarray) -> None:
-    assert got.shape == want.shape and got.dtype == want.dtype, f"{name}: {got.dtype}{got.shape}, wanted {want.dtype}{want.shape}"
+    assert got.shape == want.shape and got.dtype == want.dtype, (
+        f"{name}: {got.dtype}{got.shape}, wanted {want.dtype}{want.shape}"
+    )
     if want.dtype.kind in "iub":
         np.testing.assert_array_equal(got, want, err_msg=name)
         return

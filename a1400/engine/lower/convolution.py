@@ -37,8 +37,8 @@ def _conv(lw: Lowering, node: Node) -> None:
     if target.size == 0:
         return
     kernel = w.shape[2:]
-    plain = all(k == 1 for k in kernel) and all(s == 1 for s in attrs["strides"]) and not any(attrs["low"] + attrs["high"])
-    if plain and groups == 1:
+    plain = all(k == 1 for k in kernel) and all(s == 1 for s in attrs["strides"])
+    if plain and groups == 1 and not any(attrs["low"] + attrs["high"]):
         _pointwise_conv(lw, node, x, w, target, y_step)
         return
     view, step = pixel_view(lw, x)
@@ -62,7 +62,9 @@ def _conv(lw: Lowering, node: Node) -> None:
     lw.launch("conv", types, buffers, scalars, tunables=_conv_tunables(lw, types, scalars), slots=slots)
 
 
-def _conv_tunables(lw: Lowering, types: Mapping[str, np.dtype], scalars: Mapping[str, int | float]) -> Mapping[str, int]:
+def _conv_tunables(
+    lw: Lowering, types: Mapping[str, np.dtype], scalars: Mapping[str, int | float]
+) -> Mapping[str, int]:
     from a1400.kernels.spec import REGISTRY
 
     chosen = REGISTRY["conv"].choose(lw.info, types, scalars)
@@ -82,7 +84,8 @@ def _pointwise_conv(lw: Lowering, node: Node, x: Value, w: Value, target: View, 
     slots = {"EPILOGUE": epilogue} if epilogue else {}
     if w.is_constant and uses_packed(lw, x.dtype):
         packed = lw.packed(w, ("pack_1x1",), lambda a: gemm_pack.pack_b(np.ascontiguousarray(a.reshape(a.shape[:2]).T)))
-        emit_product(lw, Product(flat, View(packed.storage, packed.dtype, (c, oc), (oc, 1)), out, None, slots), packed=packed)
+        matrix = View(packed.storage, packed.dtype, (c, oc), (oc, 1))
+        emit_product(lw, Product(flat, matrix, out, None, slots), packed=packed)
         return
     weights = lw.dense(w)
     matrix = View(weights.storage, weights.dtype, (c, oc), (1, c), weights.offset)
@@ -120,8 +123,8 @@ def _packed_matrices(lw: Lowering, matrices: View, groups: int, k: int, n: int) 
     packed = lw.temporary((groups, size), matrices.dtype)
     lw.launch(
         "gemm_pack", {"T": matrices.dtype}, {"b": matrices.ref(), "packed": packed.ref()},
-        {"K": k, "N": n, "nb0": 1, "nb1": groups, "b_off": matrices.offset, "b_b0": 0, "b_b1": k * n, "b_k": n, "b_n": 1,
-         "p_off": 0, "p_b0": 0, "p_b1": size},
+        {"K": k, "N": n, "nb0": 1, "nb1": groups, "b_off": matrices.offset, "b_b0": 0, "b_b1": k * n, "b_k": n,
+         "b_n": 1, "p_off": 0, "p_b0": 0, "p_b1": size},
     )  # fmt: skip
     return packed
 
@@ -154,9 +157,7 @@ def _conv_transpose(lw: Lowering, node: Node) -> None:
     lw.launch("conv_transpose", types, buffers, scalars, slots=slots)
 
 
-def _run_time_transpose(
-    lw: Lowering, w: Value, groups: int, strides: Sequence[int], dilations: Sequence[int]
-) -> View:
+def _run_time_transpose(lw: Lowering, w: Value, groups: int, strides: Sequence[int], dilations: Sequence[int]) -> View:
     cg, og, taps = w.shape[0] // groups, w.shape[1], prod(w.shape[2:])
     split = lw.dense(w).reshape((groups, cg, og, taps))
     assert split is not None
@@ -167,9 +168,7 @@ def _run_time_transpose(
     return _packed_matrices(lw, matrices, groups, taps * cg, og)
 
 
-def _pool_scalars(
-    node: Node, x: Value, view: View, step: int, target: View, y_step: int
-) -> dict[str, int | float]:
+def _pool_scalars(node: Node, x: Value, view: View, step: int, target: View, y_step: int) -> dict[str, int | float]:
     a = node.attrs
     scalars: dict[str, int | float] = {"N": x.shape[0], "C": x.shape[-1]}
     for names, numbers in (
@@ -192,7 +191,8 @@ def _pool(lw: Lowering, node: Node) -> None:
     kind = node.attrs["kind"]
     if kind == "average":
         limits = three(tuple(n + h for n, h in zip(x.shape[1:-1], node.attrs["high"], strict=True)))
-        scalars |= {"include_pad": int(bool(node.attrs.get("count_include_pad"))), **dict(zip(("lim_d", "lim_h", "lim_w"), limits, strict=True))}
+        scalars |= dict(zip(("lim_d", "lim_h", "lim_w"), limits, strict=True))
+        scalars["include_pad"] = int(bool(node.attrs.get("count_include_pad")))
     elif kind == "lp":
         scalars["p"] = float(node.attrs.get("p", 2))
     slots = _image_slots(lw, node, target.dtype, x.dtype)

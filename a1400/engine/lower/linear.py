@@ -6,20 +6,17 @@ types without a packed kernel read their operands in place through strides.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from a1400.engine.lower.slots import with_epilogue
+from a1400.engine.lower.slots import Filled, with_epilogue
 from a1400.engine.lowering import Lowering, lowers, split_inputs
 from a1400.graph.graph import Node, Value
 from a1400.kernels import gemm as gemm_kernels
 from a1400.kernels import gemm_pack
-from a1400.kernels.spec import SlotArgument, SlotCode
 from a1400.memory.storage import View, collapse_group
-
-Slots = dict[str, tuple[SlotCode, Sequence[SlotArgument]]]
 
 
 @dataclass
@@ -30,7 +27,7 @@ class Product:
     b: View
     c: View
     b_constant: Value | None  # the weight value [K, N] when it is one
-    slots: Slots
+    slots: Mapping[str, Filled]
 
 
 def uses_packed(lw: Lowering, dtype: np.dtype) -> bool:
@@ -76,7 +73,7 @@ def _matmul(lw: Lowering, node: Node) -> None:
         a, b = a.expand((*batch, m, k)), b.expand((*batch, k, n))
         groups = [rows[:-1], [rank - 2], [rank - 1]]
         a_groups = groups
-    slots: Slots = {}
+    slots: dict[str, Filled] = {}
     if (epilogue := lw.attached(node, "epilogue", out_shape, groups)) is not None:
         slots["EPILOGUE"] = epilogue
     if (prologue := lw.attached(node, "prologue", (*batch, m, k), a_groups)) is not None:
@@ -97,7 +94,8 @@ def emit_product(lw: Lowering, p: Product, packed: View | None = None) -> None:
     batch = p.c.shape[:-2]
     two = _two_levels(batch, [p.a, p.b, p.c])
     if two is None:
-        p = Product(lw.dense_view(_materialised(lw, p.a)), lw.dense_view(_materialised(lw, p.b)), p.c, p.b_constant, slots)
+        a, b = lw.dense_view(_materialised(lw, p.a)), lw.dense_view(_materialised(lw, p.b))
+        p = Product(a, b, p.c, p.b_constant, slots)
         two = _two_levels(batch, [p.a, p.b, p.c])
         assert two is not None
     (nb0, nb1), (sa, sb, sc) = two
@@ -123,16 +121,14 @@ def emit_product(lw: Lowering, p: Product, packed: View | None = None) -> None:
         packed, b0, b1 = _packed_b(lw, p, (nb0, nb1), sb)
     scalars |= {"a_k": 1, "b_off": 0, "b_b0": b0, "b_b1": b1}
     tunables = gemm_kernels.choose_tunables(lw.info, scalars)
-    lw.launch(
-        "gemm_packed", types, {"a": p.a.ref(), "b": packed.ref(), "c": p.c.ref()}, scalars, tunables=tunables, slots=slots
-    )
+    buffers = {"a": p.a.ref(), "b": packed.ref(), "c": p.c.ref()}
+    lw.launch("gemm_packed", types, buffers, scalars, tunables=tunables, slots=slots)
 
 
 def _packed_b(lw: Lowering, p: Product, counts: tuple[int, int], strides: tuple[int, int]) -> tuple[View, int, int]:
     k, n = p.b.shape[-2:]
     if p.b_constant is not None and p.b_constant.data is not None:
-        view = lw.packed(p.b_constant, ("pack_b",), lambda w: gemm_pack.pack_b(w.reshape(w.shape[-2:]) if w.ndim > 1 else w[:, None]))
-        return view, 0, 0
+        return lw.packed(p.b_constant, ("pack_b",), _pack_weight), 0, 0
     # axes along which B repeats are packed once
     nb0, nb1 = (c if s else 1 for c, s in zip(counts, strides, strict=True))
     size = gemm_pack.packed_size(k, n)
@@ -145,9 +141,12 @@ def _packed_b(lw: Lowering, p: Product, counts: tuple[int, int], strides: tuple[
     return packed, nb1 * size if strides[0] else 0, size if strides[1] else 0
 
 
-def _two_levels(
-    batch: tuple[int, ...], views: Sequence[View]
-) -> tuple[tuple[int, int], list[tuple[int, int]]] | None:
+def _pack_weight(weight: np.ndarray) -> np.ndarray:
+    """A constant B packed: a vector is one column, leading axes of size 1 go."""
+    return gemm_pack.pack_b(weight.reshape(weight.shape[-2:]) if weight.ndim > 1 else weight[:, None])
+
+
+def _two_levels(batch: tuple[int, ...], views: Sequence[View]) -> tuple[tuple[int, int], list[tuple[int, int]]] | None:
     """Batch axes as two counts with two strides per view, or None when some view needs more."""
     axes = list(range(len(batch)))
     for cut in range(len(axes), -1, -1):

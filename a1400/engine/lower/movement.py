@@ -31,7 +31,7 @@ def _pad(lw: Lowering, node: Node) -> None:
     attrs = node.attrs
     target = lw.result(node.output)
     view = lw.view(value)
-    if view.size == 0 or fill is not None and not fill.is_constant:
+    if view.size == 0 or (fill is not None and not fill.is_constant):
         _pad_by_parts(lw, node, view, target)
         return
     number = 0 if fill is None or fill.data is None else fill.data.reshape(-1)[0]

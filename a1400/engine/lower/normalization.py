@@ -9,7 +9,7 @@ import numpy as np
 
 from a1400 import dtypes
 from a1400.engine.lower.images import image_groups, pixel_result, pixel_view
-from a1400.engine.lower.slots import with_epilogue
+from a1400.engine.lower.slots import Filled, with_epilogue
 from a1400.engine.lowering import Lowering, lowers, split_inputs
 from a1400.graph.graph import Node, Value
 from a1400.kernels import expr as expressions
@@ -19,7 +19,10 @@ from a1400.memory.storage import View
 
 
 def rows_view(lw: Lowering, value: Value, axis: int) -> tuple[View, int, int, int]:
-    """The value as rows over axes ``axis..``: (view, rows, row length, row stride); copied unless rows are contiguous."""
+    """The value as rows over axes ``axis..``: (view, rows, row length, row stride).
+
+    It is copied unless its rows are contiguous.
+    """
     view = lw.view(value)
     rows, n = prod(value.shape[:axis]), prod(value.shape[axis:])
     flat = view.reshape((rows, n))
@@ -66,7 +69,7 @@ def _norm(lw: Lowering, node: Node, name: str, own: Sequence[Value | None]) -> N
     groups = _row_groups(len(shape), axis)
     scale, bias = (*own[1:], None, None)[:2]
     body, operands = affine(lw, node, scale, bias, x.dtype)
-    slots = {}
+    slots: dict[str, Filled] = {}
     if body.op != "arg" or operands:
         slots["EPILOGUE"] = lw.slot(body, operands, shape, groups)
     slots = with_epilogue(slots, x.dtype, target.dtype)
@@ -115,12 +118,13 @@ def _group_norm(lw: Lowering, node: Node) -> None:
         {**shared, "G": groups, "S": parts, "chunk": chunk, "eps": float(node.attrs["eps"])},
     )  # fmt: skip
     body, operands = affine(lw, node, scale, bias, x.dtype)
-    slots = {}
+    slots: dict[str, Filled] = {}
     if body.op != "arg" or operands:
         slots["EPILOGUE"] = lw.slot(body, operands, x.shape, image_groups(x.rank))
     slots = with_epilogue(slots, x.dtype, target.dtype)
     lw.launch(
         "group_norm_apply", {"T": x.dtype, "OUT": target.dtype},
         {"x": view.ref(), "mean": mean.ref(), "inv_std": inverse.ref(), "y": target.ref()},
-        {**shared, "G": groups, "x_off": view.offset, "x_ld": step, "y_off": target.offset, "y_ld": y_step}, slots=slots,
+        {**shared, "G": groups, "x_off": view.offset, "x_ld": step, "y_off": target.offset, "y_ld": y_step},
+        slots=slots,
     )  # fmt: skip

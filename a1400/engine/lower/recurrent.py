@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -24,11 +26,25 @@ def _direction(value: Value | None, d: int) -> np.ndarray | None:
     return value.data[d]
 
 
+def _already(packed: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
+    """The packing function of an array that was packed beforehand."""
+    return lambda _: packed
+
+
+def _flipped(d: int, weights: np.ndarray) -> np.ndarray:
+    return weights[d].T
+
+
+def _pack(d: int, gates: int, recurrence: np.ndarray) -> np.ndarray:
+    return kernel.pack(recurrence[d], gates)
+
+
 @lowers("recurrent")
 def _recurrent(lw: Lowering, node: Node) -> None:
     x, w, r, *rest = node.inputs
     assert x is not None and w is not None and r is not None
-    bias, lengths, h0, c0, peepholes = (*rest, *[None] * (5 - len(rest)))
+    rest += [None] * (5 - len(rest))
+    bias, lengths, h0, c0, peepholes = rest
     attrs: dict[str, Any] = node.attrs
     name, hidden = attrs["kind"], int(attrs["hidden"])
     gates, (steps, batch, size) = GATES[name], x.shape
@@ -58,13 +74,13 @@ def _recurrent(lw: Lowering, node: Node) -> None:
                 total[2 * hidden :] = both[0, 2 * hidden :]
         xw = lw.temporary((steps * batch, gates * hidden), x.dtype)
         # the same key for every plan: the transposed weights are one array per model
-        flipped = lw.packed(w, ("recurrent_w", d), lambda a, d=d: a[d].T)
+        flipped = lw.packed(w, ("recurrent_w", d), partial(_flipped, d))
         assert flipped.storage.array is not None
         constant = Value(flipped.shape, x.dtype, data=flipped.storage.array)
         body = expressions.apply("add", expressions.arg(0, x.dtype), expressions.arg(1, x.dtype))
-        offset = lw.slot(body, [lw.packed(w, ("bias", d), lambda _, b=total: b)], xw.shape, [[], [0], [1]])
+        offset = lw.slot(body, [lw.packed(w, ("bias", d), _already(total))], xw.shape, [[], [0], [1]])
         emit_product(lw, Product(rows, flipped, xw, constant, {"EPILOGUE": offset}))
-        packed = lw.packed(r, ("recurrent_r", d), lambda a, d=d: kernel.pack(a[d], gates))
+        packed = lw.packed(r, ("recurrent_r", d), partial(_pack, d, gates))
         y_strides = {"y_t": directions * batch * hidden, "y_b": hidden}
         backward = attrs["direction"] == "reverse" or d == 1
         given: dict[str, int | float] = {
@@ -91,19 +107,17 @@ def _recurrent(lw: Lowering, node: Node) -> None:
             if peepholes is not None:
                 p = _direction(peepholes, d)
                 assert p is not None
-                buffers["peep"] = lw.packed(w, ("peep", d), lambda _, p=p: p).ref()
+                buffers["peep"] = lw.packed(w, ("peep", d), _already(p)).ref()
                 given["has_peep"] = 1
             buffers["state"] = lw.temporary((batch, hidden), np.dtype(np.float32)).ref()
         if name == "gru":
-            buffers["rbh"] = lw.packed(w, ("rbh", d), lambda _, b=recurrent_bias: b).ref()
+            buffers["rbh"] = lw.packed(w, ("rbh", d), _already(recurrent_bias)).ref()
             buffers["state"] = lw.temporary((batch, 2, hidden), np.dtype(np.float32)).ref()
             given["linear_before_reset"] = int(linear)
-        for letter, (act, alpha, beta) in zip(
-            {"lstm": "fgh", "gru": "fg", "rnn": "f"}[name], attrs["activations"][d * per : (d + 1) * per], strict=True
-        ):
-            given |= {
-                f"act_{letter}": kernel.ACTIVATIONS.index(act.lower()), f"alpha_{letter}": alpha, f"beta_{letter}": beta,
-            }  # fmt: skip
+        letters = {"lstm": "fgh", "gru": "fg", "rnn": "f"}[name]
+        for letter, (act, alpha, beta) in zip(letters, attrs["activations"][d * per : (d + 1) * per], strict=True):
+            given[f"act_{letter}"] = kernel.ACTIVATIONS.index(act.lower())
+            given |= {f"alpha_{letter}": alpha, f"beta_{letter}": beta}
         scalars = kernel.scalars(name, steps, batch, hidden, **given)
         stepwise = kernel.choose_steps(name, steps, batch, hidden, lw.info)
         phases = (0, 1) if name == "gru" and not linear else (2,)

@@ -56,7 +56,7 @@ def _topk(lw: Lowering, node: Node) -> None:
     x = node.inputs[0]
     assert x is not None
     axis, k = node.attrs["axis"], int(node.attrs["k"])
-    moved = tuple(d for d in range(x.rank) if d != axis) + (axis,)
+    moved = (*(d for d in range(x.rank) if d != axis), axis)
     view = lw.view(x).transpose(moved)
     row = collapse_group(view.shape, view.strides, list(range(x.rank - 1)))
     if row is None:

@@ -14,7 +14,10 @@ Filled = tuple[SlotCode, Sequence[SlotArgument]]
 
 
 def with_epilogue(slots: Mapping[str, Filled], given: np.dtype, stored: np.dtype) -> dict[str, Filled]:
-    """``slots`` with an EPILOGUE that casts ``given`` to ``stored`` where they differ in register type and none is there."""
+    """``slots`` with an EPILOGUE that casts ``given`` to ``stored``.
+
+    Nothing is added where they have one register type or an EPILOGUE is there already.
+    """
     result = dict(slots)
     if "EPILOGUE" not in result and dtypes.info(given).register != dtypes.info(stored).register:
         result["EPILOGUE"] = (SlotCode(expressions.cast(expressions.arg(0, given), stored)), ())

@@ -1,0 +1,47 @@
+"""Matrix products."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from a1400.graph import Graph
+from tests.engine.graphs.base import RNG, Build, Feeds, f32, graph
+
+
+@graph
+def matmul_weights(g: Graph) -> Feeds:
+    b = Build(g)
+    x = b.input(f32(2, 9, 40))
+    w = b.const(f32(40, 70))
+    return b.out(
+        g.op("add", g.op("matmul", x, w), b.const(f32(70))), g.op("matmul", g.op("transpose", x, perm=(1, 0, 2)), w)
+    )
+
+
+@graph
+def matmul_vectors(g: Graph) -> Feeds:
+    b = Build(g)
+    m, v = b.input(f32(9, 40)), b.input(f32(40))
+    return b.out(g.op("matmul", m, v), g.op("matmul", v, g.op("transpose", m, perm=(1, 0))), g.op("matmul", v, v))
+
+
+@graph
+def matmul_batches(g: Graph) -> Feeds:
+    b = Build(g)
+    x, y = b.input(f32(2, 3, 9, 20)), b.input(f32(3, 20, 11))
+    t = g.op("transpose", b.input(f32(2, 3, 11, 20)), perm=(0, 1, 3, 2))
+    s = g.op("expand", b.input(f32(2, 1, 20, 5)), shape=(2, 3, 20, 5))
+    return b.out(g.op("matmul", x, y), g.op("matmul", x, t), g.op("matmul", x, s))
+
+
+@graph
+def matmul_types(g: Graph) -> Feeds:
+    b = Build(g)
+    i = b.input(RNG.integers(-5, 5, (7, 12)).astype(np.int32))
+    d = b.input(RNG.uniform(-1, 1, (7, 12)))
+    h = b.input(f32(7, 12).astype(np.float16))
+    half = b.const(f32(12, 5).astype(np.float16))
+    return b.out(
+        g.op("matmul", i, b.const(RNG.integers(-5, 5, (12, 5)).astype(np.int32))),
+        g.op("matmul", d, b.const(RNG.uniform(-1, 1, (12, 5)))), g.op("matmul", h, half),
+    )  # fmt: skip
