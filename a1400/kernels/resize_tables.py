@@ -25,7 +25,8 @@ def coordinates(
     size: int, out: int, scale: float, mode: str, roi: tuple[float, float] = (0.0, 1.0), dtype: type = np.float64
 ) -> np.ndarray:
     """Input coordinate (``dtype``) of each output position, by ONNX's ``coordinate_transformation_mode``."""
-    o, scale = np.arange(out, dtype=dtype), dtype(scale)
+    o: np.ndarray = np.arange(out, dtype=dtype)
+    scale = dtype(scale)
     if mode == "half_pixel":
         return (o + 0.5) / scale - 0.5
     if mode == "half_pixel_symmetric":

@@ -17,7 +17,10 @@ from tests.frontends.building import f32, i64, model_of, one_node, value_info
 
 
 def _good() -> onnx.ModelProto:
-    nodes = [helper.make_node("Add", ["x", "w"], ["t"], name="first"), helper.make_node("Relu", ["t"], ["y"], name="second")]
+    nodes = [
+        helper.make_node("Add", ["x", "w"], ["t"], name="first"),
+        helper.make_node("Relu", ["t"], ["y"], name="second"),
+    ]
     return model_of(nodes, {"x": f32(3, 4)}, {"w": f32(3, 4)}, ["y"])
 
 
@@ -139,7 +142,9 @@ def test_all_unsupported_operators_are_listed_at_once() -> None:
 
 
 def test_unsupported_operators_inside_branches_and_functions_are_found() -> None:
-    branch = helper.make_graph([helper.make_node("Odd", ["x"], ["b"], name="deep")], "b", [], [onnx.ValueInfoProto(name="b")])
+    branch = helper.make_graph(
+        [helper.make_node("Odd", ["x"], ["b"], name="deep")], "b", [], [onnx.ValueInfoProto(name="b")]
+    )
     node = helper.make_node("If", ["c"], ["y"], then_branch=branch, else_branch=branch)
     with pytest.raises(UnsupportedOpError, match="Odd: deep"):
         load_onnx(model_of([node], {"x": f32(3), "c": np.array(True)}, {}, ["y"]))

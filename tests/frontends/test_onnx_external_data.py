@@ -67,7 +67,16 @@ def test_saved_by_onnx(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "location",
-    ["../secret.bin", "/etc/passwd", "a/../../secret.bin", "C:\\secret.bin", "\\\\host\\share", "..\\secret.bin", "", "a\0b"],
+    [
+        "../secret.bin",
+        "/etc/passwd",
+        "a/../../secret.bin",
+        "C:\\secret.bin",
+        "\\\\host\\share",
+        "..\\secret.bin",
+        "",
+        "a\0b",
+    ],
 )
 def test_locations_outside_the_folder(tmp_path: Path, location: str) -> None:
     folder = tmp_path / "model"

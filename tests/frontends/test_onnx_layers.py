@@ -40,7 +40,11 @@ def test_recurrent_variants() -> None:
     attrs: dict[str, Any] = {"hidden_size": HIDDEN, "opset": 14}
     gru, lstm, rnn = (_recurrent(k, 1, 1) for k in ("GRU", "LSTM", "RNN"))
     check(*one_node("GRU", gru, linear_before_reset=1, **attrs))
-    check(*one_node("GRU", gru, activations=["HardSigmoid", "Relu"], activation_alpha=[0.3], activation_beta=[0.4], **attrs))
+    check(
+        *one_node(
+            "GRU", gru, activations=["HardSigmoid", "Relu"], activation_alpha=[0.3], activation_beta=[0.4], **attrs
+        )
+    )
     check(*one_node("GRU", gru, clip=0.5, **attrs))
     check(*one_node("RNN", rnn, activations=["LeakyRelu"], activation_alpha=[0.2], **attrs))
     batch_first = [np.swapaxes(a, 0, 1).copy() if i == 0 else a for i, a in enumerate(lstm)]
@@ -94,7 +98,16 @@ def test_quantised_convolution() -> None:
     scale, zero = np.array(0.05, np.float32), np.array(120, np.uint8)
     image = ints(1, 2, 5, 5, low=0, high=255, dtype=np.uint8)
     kernel, bias = ints(3, 2, 3, 3, low=-99, high=99, dtype=np.int8), ints(3, low=-999, high=999, dtype=np.int32)
-    inputs = [image, scale, zero, kernel, f32(3, low=0.01, high=0.05), np.zeros(3, np.int8), np.array(0.9, np.float32), zero]
+    inputs = [
+        image,
+        scale,
+        zero,
+        kernel,
+        f32(3, low=0.01, high=0.05),
+        np.zeros(3, np.int8),
+        np.array(0.9, np.float32),
+        zero,
+    ]
     check(*one_node("QLinearConv", [*inputs, bias], constants=range(1, 9)))
 
 

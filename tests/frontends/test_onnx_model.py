@@ -100,7 +100,10 @@ def test_initializers_that_are_inputs_are_defaults() -> None:
 
 
 def test_values_that_steer_shapes() -> None:
-    nodes = [helper.make_node("Add", ["s", "one"], ["t"]), helper.make_node("Reshape", ["x", "t"], ["y"], name="shape_it")]
+    nodes = [
+        helper.make_node("Add", ["s", "one"], ["t"]),
+        helper.make_node("Reshape", ["x", "t"], ["y"], name="shape_it"),
+    ]
     model = load_onnx(model_of(nodes, {"x": f32(6), "s": i64(1, 2)}, {"one": i64(1, 1)}, ["y"]))
     shapes = {"x": (6,), "s": (2,)}
     with pytest.raises(NeedsValue, match=r"shape_it.*'s'") as caught:

@@ -20,7 +20,6 @@ from a1400.frontends.onnx.ops.registry import Translator
 from a1400.graph.graph import Graph, Value
 
 
-
 class Scope:
     """Names to values; subgraphs see the names of the graph around them."""
 

@@ -155,3 +155,21 @@ def grid_sample(c: Ctx) -> Value:
         "grid_sample", c.channels_last(c[0]), c[1], mode=mode, padding=padding, align_corners=c.flag("align_corners")
     )
     return c.channels_first(y)
+
+
+@translates("AffineGrid")
+def affine_grid(c: Ctx) -> Value:
+    """Sampling positions of an affine map: [N,*S,k] from theta[N,k,k+1] (ONNX's own body fails for a batch of one)."""
+    theta, size = c[0], c.need_ints(1, "the size")
+    sizes, corners = size[2:], c.flag("align_corners")
+    k = len(sizes)
+    if theta.shape != (size[0], k, k + 1) or k not in (2, 3):
+        raise GraphError(f"theta {list(theta.shape)} does not fit an image batch of {list(size)}")
+
+    def make() -> np.ndarray:
+        axes = [np.linspace(-1, 1, n) if corners else (np.arange(n) * 2 + 1) / n - 1 for n in sizes]
+        grid = np.meshgrid(*axes, indexing="ij")[::-1]  # x, y, z: the fastest axis first
+        return np.stack([*grid, np.ones(sizes)], -1).reshape(-1, k + 1).astype(theta.dtype)
+
+    base = c.table(("affine grid", sizes, corners, str(theta.dtype)), make)
+    return c.reshape(c.op("matmul", base, c.transpose(theta, (0, 2, 1))), (size[0], *sizes, k))
