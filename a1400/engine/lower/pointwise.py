@@ -8,6 +8,7 @@ from a1400.engine.lowering import Lowering, lowers
 from a1400.graph.graph import Node
 from a1400.kernels import expr as expressions
 from a1400.kernels import pointwise as kernel
+from a1400.kernels import transpose as transpose_kernel
 from a1400.kernels.expr import Expr
 from a1400.kernels.pointwise_ops import OPS
 from a1400.kernels.spec import Operand, SlotArgument, SlotCode
@@ -34,9 +35,7 @@ def emit_pointwise(lw: Lowering, expr: Expr, views: Sequence[View], target: View
         inner = walk[-1] if walk[-1] in (0, 1) else 2
         operands.append(Operand(view.dtype, inner))
         arguments.append(SlotArgument(view.ref(), view.offset, tuple(walk)))
-    body = expressions.substitute(
-        expr, {i: expressions.arg(i + 1, v.dtype) for i, v in enumerate(views)}
-    )
+    body = expressions.substitute(expr, {i: expressions.arg(i + 1, v.dtype) for i, v in enumerate(views)})
     code = SlotCode(body, tuple(operands))
     variant = kernel.choose_pointwise_variant(lw.info, code, target.dtype, rank)
     lw.launch(
@@ -54,8 +53,24 @@ def _at(view: View, axis: int, position: int) -> View:
 
 
 def emit_copy(lw: Lowering, source: View, target: View) -> None:
-    """Launch a plain copy between two views of one shape."""
+    """Launch a plain copy between two views of one shape; transpositions have a kernel of their own."""
+    if target.size == 0:
+        return
+    if source.dtype == target.dtype and (scalars := _transposition(source, target)) is not None:
+        scalars |= {"x_off": source.offset, "y_off": target.offset}
+        buffers = {"x": source.ref(), "y": target.ref()}
+        lw.launch("transpose", {"T": transpose_kernel.word(source.dtype)}, buffers, scalars)
+        return
     emit_pointwise(lw, expressions.arg(0, source.dtype), [source], target)
+
+
+def _transposition(source: View, target: View) -> dict[str, int] | None:
+    """The scalars of the ``transpose`` kernel where it suits the copy, else None."""
+    try:
+        sizes, (out, into) = kernel.collapse(target.shape, [target.strides, source.expand(target.shape).strides])
+    except ValueError:
+        return None
+    return transpose_kernel.match(sizes, out, into)
 
 
 def node_expression(node: Node) -> Expr:
