@@ -47,6 +47,7 @@ from a1400.kernels.strided import ceil_div
 __all__ = ["ACTIVATIONS", "GRU", "LSTM", "RNN", "UNITS", "choose_steps", "pack"]
 
 F32, F16, BF16 = np.dtype(np.float32), np.dtype(np.float16), dtypes.bfloat16
+_ROWS = 4  # of the batch, that a work-item on a CPU takes together
 _GATES = {"lstm": 4, "gru": 3, "rnn": 1}
 _ACTS = {"lstm": "fgh", "gru": "fg", "rnn": "f"}
 
@@ -54,12 +55,15 @@ _ACTS = {"lstm": "fgh", "gru": "fg", "rnn": "f"}
 def choose_steps(name: str, length: int, batch: int, hidden: int, info: DeviceInfo) -> bool:
     """True where one launch per step is faster than one launch over the whole sequence on ``info``.
 
-    A launch costs some microseconds; a step's weights are read by one compute unit or by all.
+    A launch costs some microseconds, and the whole sequence in one launch keeps busy one compute unit per group of
+    rows (CPU) or per row (GPU).  On CPUs a step must read weights that one core's cache does not hold to be worth it.
     """
     if info.compute_units <= 1:
         return False
-    work = _GATES[name] * hidden * hidden * batch
-    return work >= 2**17 and (info.kind == "gpu" or batch < 8 * info.compute_units)
+    work = _GATES[name] * hidden * hidden
+    if info.kind == "gpu":
+        return work >= 2**16
+    return work >= 2**19 and ceil_div(batch, _ROWS) < info.compute_units
 
 
 def _cpu_sequence(s: Scalars, t: Tunables) -> tuple[Grid, Grid]:
@@ -87,7 +91,7 @@ def _whole(s: Scalars) -> bool:
 
 
 def _variants(name: str) -> tuple[Variant, ...]:
-    rows = Tunable("ROWS", 4, (1, 2, 4), "rows of the batch that one work-item takes together")
+    rows = Tunable("ROWS", _ROWS, (1, 2, 4), "rows of the batch that one work-item takes together")
     blocks = Tunable("BLOCKS", 4, (1, 2, 4, 8), "blocks of 16 hidden units that one work-item takes")
     step, sequence = Tunable("ONE_STEP", 1, (1,), "1"), Tunable("ONE_STEP", 0, (0,), "0: all hidden units")
     cpu = {"backends": ("opencl",), "source": f"cpu/{name}", "vector_width": 16}

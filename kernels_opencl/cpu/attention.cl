@@ -134,7 +134,7 @@ KERNEL_ENTRY {
             const int last = keys - t - 1;
             attention_dots(kp + (t0 + t) * k_t, k_t, last, D, qt, sa, sb);
             UNROLL for (int i = 0; i < TILE; i++) {
-                if (i > last) break;
+                if (i > last) continue;
                 const int key = t0 + t + i;
                 if (S >= LANES) {
                     sa[i] = SCORE_V(sa[i], b, h, key, s0);

@@ -40,7 +40,7 @@ KERNEL_ENTRY {
                 UNROLL for (int i = 0; i < 4; i++) dot[i] = fma(x, T_load_v(row[i], d), dot[i]);
             }
             UNROLL for (int i = 0; i < 4; i++) {
-                if (t + i >= keys) break;
+                if (t + i >= keys) continue;
                 float x = attention_total(dot[i]);
                 for (int e = d; e < D; e++) x += query[e] * T_load(row[i], e);
                 x = SCORE(x, b, h, t0 + t + i, s);
