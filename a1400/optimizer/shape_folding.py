@@ -173,19 +173,30 @@ def _gather_nd(walk: Rewriter, node: Node) -> Value | None:
 
 
 def _drop_expands(walk: Rewriter, node: Node) -> Value | None:
-    """Pointwise operations broadcast by themselves: read what is behind an ``expand``."""
+    """Pointwise operations broadcast by themselves: read what is behind an ``expand``, expand the result if need be."""
     inputs = list(node.inputs)
     for i, v in enumerate(inputs):
         before = _from(v, "expand") if v is not None else None
-        if before is None:
-            continue
-        trial = [*inputs[:i], _input(before), *inputs[i + 1 :]]
-        if np.broadcast_shapes(*(v.shape for v in trial if v is not None)) == node.outputs[0].shape:
-            inputs = trial
+        if before is not None:
+            inputs[i] = _input(before)
     if all(a is b for a, b in zip(inputs, node.inputs)):
         return None
+    out = node.outputs[0]
+    shape = np.broadcast_shapes(*(v.shape for v in inputs if v is not None))
+    if shape != out.shape:
+        small = walk.op(node.op, *inputs, sources=node.sources, **node.attrs)
+        return walk.op("expand", small, shape=out.shape, sources=node.sources)
     node.inputs = inputs  # the same node, reading less
     walk.ctx.count()
+    return None
+
+
+def _drop_mask_expand(walk: Rewriter, node: Node) -> Value | None:
+    """Attention broadcasts its mask itself."""
+    before = _from(node.inputs[3], "expand") if len(node.inputs) > 3 and node.inputs[3] is not None else None
+    if before is not None:
+        node.inputs[3] = _input(before)  # the same node, reading less
+        walk.ctx.count()
     return None
 
 
@@ -200,6 +211,7 @@ RULES: dict[str, tuple[Rule, ...]] = {
     "gather": (_gather,),
     "gather_nd": (_gather_nd,),
     "matmul": (sink_below_matmul,),
+    "attention": (_drop_mask_expand,),
     **{name: (_drop_expands, sink_below_pointwise) for name, op in OPS.items() if op.pointwise},
 }
 RULES["cast"] = (_cast, *RULES["cast"])

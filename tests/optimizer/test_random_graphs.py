@@ -20,8 +20,8 @@ def _grow(b: Build, pool: list[Value]) -> Value | None:
     rng = b.rng
     x = pool[rng.integers(len(pool))]
     kind = rng.choice([
-        "unary", "binary", "binary", "constant", "transpose", "transpose", "reshape", "reduce", "slice", "concat", "pad",
-        "softmax", "matmul", "expand", "where", "gather", "arg", "norm", "conv", "power", "topk", "cumulate",
+        "unary", "binary", "binary", "constant", "transpose", "transpose", "reshape", "reduce", "slice", "concat",
+        "pad", "softmax", "matmul", "expand", "where", "gather", "arg", "norm", "conv", "power", "topk", "cumulate",
     ])  # fmt: skip
     axis = int(rng.integers(x.rank)) if x.rank else 0
     if kind == "unary":

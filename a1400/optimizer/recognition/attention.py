@@ -32,7 +32,9 @@ class _Scores:
 
     product: Node
     scale: float = 1.0
-    masks: list[Value] = field(default_factory=list)
+    masks: list[tuple[Value, tuple[int, ...]]] = field(
+        default_factory=list
+    )  # with the scores' leading dimensions there
     sources: tuple[str, ...] = ()
 
 
@@ -67,8 +69,8 @@ def _probabilities(walk: Rewriter, value: Value) -> tuple[Node, tuple[str, ...]]
 
 def _scores(walk: Rewriter, value: Value) -> _Scores | None:
     """Walk from softmax's operand back to the product of queries and keys."""
-    scale, shape = 1.0, value.shape
-    masks: list[Value] = []
+    scale = 1.0
+    masks: list[tuple[Value, tuple[int, ...]]] = []
     sources: tuple[str, ...] = ()
     for _ in range(_MAX_STEPS):
         node = value.producer
@@ -80,30 +82,27 @@ def _scores(walk: Rewriter, value: Value) -> _Scores | None:
             return _Scores(node, scale, masks, sources)
         if factor is not None:
             value, scale = factor[0], scale * factor[1]
-        elif node.op == "cast" and dtypes.is_float(operand(node).dtype):
+        elif _passes_scores(node):
             value = operand(node)
-        elif node.op == "reshape":
-            value = operand(node)
-            shape = value.shape
         elif node.op in ("add", "where"):
             split = _split_sum(node) if node.op == "add" else _split_selection(walk, node)
             if split is None or split[0].shape != node.output.shape:
                 return None
             value, mask = split
-            # the mask as it is added to the wholly scaled scores, in the shape that softmax sees
+            # the mask as it is added to the wholly scaled scores
             if scale != 1.0 and mask.dtype != np.bool_:
                 mask = walk.op("mul", mask, walk.constant(np.asarray(scale, mask.dtype)), sources=node.sources)
-            masks.append(_like(walk, mask, shape))
+            masks.append((mask, node.output.shape[:-2]))
         else:
             return None
     return None
 
 
-def _like(walk: Rewriter, mask: Value, shape: tuple[int, ...]) -> Value:
-    """``mask`` with the rank of the scores it was added to (they may be reshaped later)."""
-    if mask.rank == len(shape):
-        return mask
-    return walk.op("reshape", mask, shape=(1,) * (len(shape) - mask.rank) + mask.shape)
+def _passes_scores(node: Node) -> bool:
+    """A conversion between floats, or a reshape that leaves queries and keys alone."""
+    if node.op == "cast":
+        return dtypes.is_float(operand(node).dtype)
+    return node.op == "reshape" and node.output.shape[-2:] == operand(node).shape[-2:]
 
 
 def _leads_to_product(value: Value) -> bool:
@@ -214,8 +213,10 @@ def _mask4(walk: Rewriter, mask: Value, batch: tuple[int, ...], like: tuple[int,
         target = shape
     elif lead == batch:
         target = (*like, *shape[-2:])
-    elif like[1] == batch[-1] and all(n == 1 for n in lead[:-1]):
-        target = (1, like[1], *shape[-2:])
+    elif lead and like[1] == batch[-1]:  # heads stay apart: only the dimensions before them are merged
+        if math.prod(lead[:-1]) != 1:
+            mask = walk.op("expand", mask, shape=(*batch[:-1], *shape[len(batch) - 1 :]))
+        target = (1 if math.prod(lead[:-1]) == 1 else like[0], *shape[len(batch) - 1 :])
     else:
         wide = (*batch, *shape[-2:])
         mask, target = walk.op("expand", mask, shape=wide), (*like, *shape[-2:])
@@ -232,6 +233,25 @@ def _heads(batch: tuple[int, ...], q: Value) -> tuple[int, int]:
     if before is not None and before.rank == 4 and before.shape[2:] == q.shape[-2:]:
         return before.shape[0], before.shape[1]
     return count, 1
+
+
+def _combined(
+    walk: Rewriter, masks: list[tuple[Value, tuple[int, ...]]], like: tuple[int, ...], plane: tuple[int, ...]
+) -> Mask | None:
+    """All masks as one over ``[*like, S, T]``; None when that cannot be."""
+    values: list[Value] = []
+    offset: int | None = None
+    for value, lead in masks:
+        simple = simplify(walk, value, *plane)
+        if simple.causal_offset is not None:
+            offset = simple.causal_offset if offset is None else min(offset, simple.causal_offset)
+        if simple.value is not None:
+            four = _mask4(walk, simple.value, lead, like)
+            if four is None:
+                return None
+            values.append(four)
+    total = _one_mask(walk, values)
+    return None if values and total is None else Mask(total, offset)
 
 
 def _one_mask(walk: Rewriter, masks: list[Value]) -> Value | None:
@@ -271,18 +291,15 @@ def recognise_attention(walk: Rewriter, node: Node) -> Value | None:
     if kt.data is not None or v.data is not None or q.size == 0 or kt.size == 0:
         return None
 
-    mask = _one_mask(walk, scores.masks)
-    if scores.masks and mask is None:
-        return None
     sources = merge_sources(scores.sources, found[1], node.sources)
     q, by_q, q_sources = _unscaled(walk, q)
     kt, by_k, k_sources = _unscaled(walk, kt)
     k = _swapped(walk, kt, scores.product.sources)
     like = _heads(batch, q)
-    hidden = simplify(walk, mask, *p.shape[-2:]) if mask is not None else Mask()
-    final = _mask4(walk, hidden.value, reshaped, like) if hidden.value is not None else None
-    if hidden.value is not None and final is None:
+    hidden = _combined(walk, scores.masks, like, p.shape[-2:])
+    if hidden is None:
         return None
+    final = hidden.value
     if final is not None and final.dtype not in (np.dtype(np.bool_), np.dtype(np.float32), q.dtype):
         final = walk.op("cast", final, to=q.dtype)
     parts = [_four(walk, x, batch, like) for x in (q, k, v)]
