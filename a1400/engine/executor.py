@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping
+from dataclasses import dataclass
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -46,6 +47,22 @@ class DeviceWeights:
         return sum(b.nbytes for b in self._buffers.values())
 
 
+@dataclass
+class _Port:
+    """An input or output of a context.
+
+    ``buffer`` is the context's own memory for it; on devices that share the host's memory it lies over ``staging``
+    (bytes), so small arrays go in and out by plain copies and large ones replace it for one run.  ``bound`` is the
+    buffer that the launches at ``sites`` use now.
+    """
+
+    storage: Storage
+    buffer: Buffer
+    staging: np.ndarray | None
+    bound: Buffer
+    sites: list[tuple[BoundLaunch, int, Ref]]
+
+
 class ExecutionContext:
     """One plan, ready to run: its arena, its stream, its launches with arguments bound.
 
@@ -58,13 +75,22 @@ class ExecutionContext:
         self._arena = device.alloc(plan.arena.total)
         self._weights = weights
         self._subs: dict[tuple[int, int, int], Buffer] = {}
-        self._external: dict[int, Buffer] = {}
-        self._sites: dict[tuple[str, str], list[tuple[BoundLaunch, int, Ref]]] = {}
+        self._ports: dict[Storage, _Port] = {}
         for storage in plan.storages:
             if storage.kind in ("input", "output"):
-                self._external[id(storage)] = device.alloc(storage.nbytes)
+                self._ports[storage] = self._port(storage)
+        self._inputs = [p for p in self._ports.values() if p.storage.kind == "input"]
+        self._outputs = {p.storage.name: p for p in self._ports.values() if p.storage.kind == "output"}
+        self._shares_memory = all(p.staging is not None for p in self._ports.values())
         self.launches = [self._bind(launch) for launch in plan.launches]
-        self._zero_copy = device.info.unified_memory
+
+    def _port(self, storage: Storage) -> _Port:
+        staging = self.device.host_array((storage.nbytes,), np.dtype(np.uint8))
+        buffer = self.device.wrap(staging)
+        if buffer is not None:
+            return _Port(storage, buffer, staging, buffer, [])
+        buffer = self.device.alloc(storage.nbytes)
+        return _Port(storage, buffer, None, buffer, [])
 
     def _bind(self, launch: Launch) -> BoundLaunch:
         call = launch.call
@@ -80,7 +106,7 @@ class ExecutionContext:
         groups, group_size = call.geometry()
         bound = program.bind(arguments, groups, group_size)
         for index, ref in sites:
-            self._sites.setdefault((ref.storage.kind, ref.storage.name), []).append((bound, index, ref))
+            self._ports[ref.storage].sites.append((bound, index, ref))
         return bound
 
     def _resolve(self, ref: Ref) -> Buffer:
@@ -90,7 +116,7 @@ class ExecutionContext:
         elif storage.kind == "arena":
             whole, start = self._arena, storage.offset
         else:
-            whole, start = self._external[id(storage)], 0
+            whole, start = self._ports[storage].buffer, 0
         return self._part(whole, start + ref.offset, ref.nbytes)
 
     def _part(self, whole: Buffer, offset: int, nbytes: int) -> Buffer:
@@ -105,47 +131,53 @@ class ExecutionContext:
 
     def run(self, feeds: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Run once; ``feeds`` are checked, C-contiguous and of the plan's shapes.  Returns new arrays."""
-        keep: list[Buffer] = []
+        for port in self._inputs:
+            self._feed(port, feeds[port.storage.name])
         outputs: dict[str, np.ndarray] = {}
-        reads: list[tuple[Buffer, np.ndarray]] = []
-        for storage in self.plan.storages:
-            if storage.kind == "input" and storage.nbytes:
-                self._feed(storage, feeds[storage.name], keep)
+        late: list[tuple[_Port, np.ndarray]] = []
         for name, value in self.plan.graph.outputs.items():
-            outputs[name] = self.device.host_array(value.shape, value.dtype)
-        for storage in self.plan.storages:
-            if storage.kind == "output" and storage.nbytes:
-                array = outputs[storage.name]
-                buffer = self._wrapped(array)
-                if buffer is None:
-                    reads.append((self._external[id(storage)], array))
-                    self._point("output", storage, self._external[id(storage)])
-                else:
-                    keep.append(buffer)
-                    self._point("output", storage, buffer)
+            port = self._outputs[name]
+            if port.staging is None or value.nbytes < WRAP_THRESHOLD:
+                array = np.empty(value.shape, value.dtype)
+                late.append((port, array))
+                self._point(port, port.buffer)
+            else:
+                array = self.device.host_array(value.shape, value.dtype)
+                buffer = self.device.wrap(array)
+                assert buffer is not None  # the staging array could be wrapped, so can this
+                self._point(port, buffer)
+            outputs[name] = array
         self.stream.run(self.launches)
-        for buffer, array in reads:
-            self.stream.read(buffer, array)
-        self.stream.synchronize()
+        if self._shares_memory:
+            self.stream.synchronize()
+        for port, array in late:
+            if port.staging is not None:
+                array.reshape(-1).view(np.uint8)[...] = port.staging[: array.nbytes]
+            elif array.nbytes:
+                self.stream.read(port.buffer, array)
+        if not self._shares_memory:
+            self.stream.synchronize()
         return outputs
 
-    def _wrapped(self, array: np.ndarray) -> Buffer | None:
-        if not self._zero_copy or array.nbytes < WRAP_THRESHOLD:
-            return None
-        return self.device.wrap(array)
+    def _feed(self, port: _Port, array: np.ndarray) -> None:
+        if port.staging is None:
+            if array.nbytes:
+                self.stream.write(port.buffer, array)
+            return
+        if array.nbytes >= WRAP_THRESHOLD:
+            buffer = self.device.wrap(array)
+            if buffer is not None:
+                self._point(port, buffer)
+                return
+        port.staging[: array.nbytes] = array.reshape(-1).view(np.uint8)
+        self._point(port, port.buffer)
 
-    def _feed(self, storage: Storage, array: np.ndarray, keep: list[Buffer]) -> None:
-        buffer = self._wrapped(array)
-        if buffer is None:
-            buffer = self._external[id(storage)]
-            self.stream.write(buffer, array)
-        else:
-            keep.append(buffer)
-        self._point("input", storage, buffer)
-
-    def _point(self, kind: str, storage: Storage, buffer: Buffer) -> None:
+    def _point(self, port: _Port, buffer: Buffer) -> None:
         """Let every launch that uses an input or output use ``buffer``, unless it does already."""
-        for bound, index, ref in self._sites.get((kind, storage.name), ()):
+        if port.bound is buffer:
+            return
+        port.bound = buffer
+        for bound, index, ref in port.sites:
             part = buffer if ref.offset == 0 else buffer.sub(ref.offset, min(ref.nbytes, buffer.nbytes - ref.offset))
             bound.rebind(index, part)
 
