@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -76,11 +77,9 @@ def test_no_corruption_crashes() -> None:
         broken = bytearray(data)
         for position in generator.integers(0, len(data), 3):
             broken[position] = generator.integers(0, 256)
-        try:
+        with contextlib.suppress(A1400Error):
             model = load_onnx(bytes(broken))
             model.graph({n: (3, 4) for n in model.inputs})
-        except A1400Error:
-            pass
 
 
 def test_versions() -> None:
@@ -203,7 +202,7 @@ def test_absurd_declared_shapes() -> None:
     with pytest.raises(ModelFileError, match="impossible shape"):
         load_onnx(_edited(lambda m: m.graph.input.append(value_info("huge", np.float32, [2**40, 2**40]))))
     model = load_onnx(one_node("ConstantOfShape", [i64(2**31, 2**31)], constants=[0])[0])
-    with pytest.raises(GraphError, match="the_node.*not possible"):
+    with pytest.raises(GraphError, match=r"the_node.*not possible"):
         model.graph({})
     model = load_onnx(one_node("Expand", [f32(1), i64(2**20, 2**20)], constants=[1])[0])
     with pytest.raises(GraphError, match="the_node"):
@@ -247,7 +246,7 @@ def test_malformed_nodes_are_named(op: str, inputs: list[np.ndarray], attrs: dic
     model, feeds = one_node(op, inputs, constants=constants if op != "Range" else [0, 1, 2], opset=opset, **attrs)
     if op == "Clip":
         model.graph.node[0].attribute[0].CopyFrom(helper.make_attribute("min", "text"))
-    with pytest.raises(A1400Error, match="the_node|the result"):
+    with pytest.raises(A1400Error, match=r"the_node|the result"):
         load_onnx(model).graph({n: a.shape for n, a in feeds.items()})
 
 
@@ -269,7 +268,5 @@ def test_deep_nesting() -> None:
         graph = helper.make_graph([node], "b", [], [onnx.ValueInfoProto(name="b")])
     model = model_of([], {"x": f32(3), "c": np.array(True)}, {}, ["b"])
     model.graph.node.extend(graph.node)
-    try:
+    with contextlib.suppress(A1400Error):
         load_onnx(model.SerializeToString())
-    except A1400Error:
-        pass

@@ -112,7 +112,7 @@ def test_links_within_the_folder_are_fine(tmp_path: Path) -> None:
         ({"offset": "-4"}, "not a number"),
         ({"offset": "many"}, "not a number"),
         ({"offset": "9" * 40}, "not a number"),
-        ({"length": "4"}, "needs 4800|need 4800"),
+        ({"length": "4"}, "need 4800"),
         ({"length": "99999999"}, "need 4800"),
     ],
 )
@@ -135,7 +135,7 @@ def test_files_that_cannot_be_read(tmp_path: Path) -> None:
     (tmp_path / "empty.bin").write_bytes(b"")
     with pytest.raises(ModelFileError, match="outside"):
         load_onnx(_save(tmp_path, location="empty.bin"))
-    with pytest.raises(ModelFileError, match="loop|cannot read"):
+    with pytest.raises(ModelFileError, match=r"loop|cannot read"):
         (tmp_path / "circle.bin").symlink_to("circle.bin")
         load_onnx(_save(tmp_path, location="circle.bin"))
 

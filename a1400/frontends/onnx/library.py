@@ -14,7 +14,6 @@ from a1400.frontends.onnx.ops.registry import Translator, find
 from a1400.frontends.onnx.parse import parse_function
 from a1400.graph.graph import Value
 
-
 #: nodes of one trace, unrolled loops and inlined functions included
 MAX_NODES = 500_000
 

@@ -27,8 +27,9 @@ OLDEST_OPSET = 7
 class OnnxModel:
     """A parsed and checked ONNX model.
 
-    ``name``; ``inputs`` and ``outputs`` (name to :class:`ShapeDtype`); ``node_ops`` (node label to operator);
-    ``nodes`` (how many the file's graph has after dropping what no output needs); ``opset``.  :meth:`graph` may be called from several threads.
+    ``name``; ``inputs`` and ``outputs`` (name to :class:`ShapeDtype`); ``opset``; ``node_ops`` (node label to operator);
+    ``nodes`` (how many the file's graph has after dropping what no output needs).  :meth:`graph` may be called from
+    several threads.
     """
 
     def __init__(self, proto: onnx.ModelProto, folder: Path | None, name: str) -> None:
