@@ -1,5 +1,6 @@
 /* y[o, i] = the r of the extreme x[o, r, i]: a team of LANES work-items along r per output, TEAMS outputs per group.
- * ARG_BEATS(a, b) is true where a is more extreme than b, a NaN more than any number; equals go by index. */
+ * ARG_BEATS(a, b) is true where a is more extreme than b, a NaN more than any number, ARG_REACHES(a, b) where it is at
+ * least as extreme; equals go by index. */
 KERNEL_ENTRY {
     LOCAL_ARRAY(T_r, team_value, LANES * TEAMS);
     LOCAL_ARRAY(int, team_at, LANES * TEAMS);
@@ -10,7 +11,7 @@ KERNEL_ENTRY {
     T_r best = T_load(x, from + at * x_r);
     for (int r = lane + LANES; r < R; r += LANES) {
         const T_r v = T_load(x, from + r * x_r);
-        const int take = select_last ? !ARG_BEATS(best, v) : ARG_BEATS(v, best);
+        const int take = select_last ? ARG_REACHES(v, best) : ARG_BEATS(v, best);
         best = take ? v : best;
         at = take ? r : at;
     }

@@ -138,6 +138,7 @@ def _spec(name: str, largest: bool) -> KernelSpec:
         bytes=lambda s: 4.0 * _count(s) + 8.0 * s["O"] * s["I"],
         defines={
             "ARG_BEATS(a, b)": f"(((a) {sign} (b)) | (((a) != (a)) & ((b) == (b))))",
+            "ARG_REACHES(a, b)": f"(((a) {sign}= (b)) | ((a) != (a)))",
             "ARG_EXTREME(a, b)": "a_max(a, b)" if largest else "a_min(a, b)",
         },
     )

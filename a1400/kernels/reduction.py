@@ -85,7 +85,7 @@ def _beyond(v: str, sign: str) -> str:
 
 def _extreme(init: str, sign: str) -> Kind:
     """Maximum or minimum: the step takes a NaN, and nothing is beyond one."""
-    step, join = (f"((({v}) {sign} (a)) | (({v}) != ({v})) ? ({v}) : (a))" for v in "vb")
+    step, join = (f"(((({v}) {sign} (a)) | (({v}) != ({v}))) ? ({v}) : (a))" for v in "vb")
     return Kind(init, step, join, quick=(_beyond("v", sign), _beyond("b", sign)))
 
 

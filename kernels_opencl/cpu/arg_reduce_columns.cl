@@ -13,7 +13,7 @@ KERNEL_ENTRY {
             int16 at = (int16)(0);
             for (int r = 1; r < R; r++) {
                 const T_rv v = T_load_v(p, r * x_r);
-                const int16 take = select_last ? ~ARG_BEATS(best, v) : ARG_BEATS(v, best);
+                const int16 take = select_last ? ARG_REACHES(v, best) : ARG_BEATS(v, best);
                 best = take ? v : best;
                 at = take ? (int16)(r) : at;
             }

@@ -10,7 +10,7 @@ KERNEL_ENTRY {
             int place = 0;
             for (int j = 1; j < R; j++) {
                 const T_r v = T_load(p, j * x_r);
-                const int take = select_last ? !ARG_BEATS(top, v) : ARG_BEATS(v, top);
+                const int take = select_last ? ARG_REACHES(v, top) : ARG_BEATS(v, top);
                 top = take ? v : top;
                 place = take ? j : place;
             }
