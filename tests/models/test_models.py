@@ -8,10 +8,10 @@ import pytest
 
 import a1400
 from a1400.backends.base import DeviceInfo
-from tests.models.export import export, names
+from tests.models.export import NAMES, export
 
 
-@pytest.mark.parametrize("name", names())
+@pytest.mark.parametrize("name", NAMES)
 def test_architecture(name: str, device_info: DeviceInfo) -> None:
     path, feeds = export(name)
     session = ort.InferenceSession(str(path), providers=["CPUExecutionProvider"])
