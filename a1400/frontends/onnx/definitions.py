@@ -21,7 +21,13 @@ class Attr:
     __slots__ = ("_external", "_value", "_where", "graph", "proto")
 
     def __init__(self, proto: onnx.AttributeProto, external: ExternalData, where: str) -> None:
-        self.proto, self._external, self._where = proto, external, where
+        # a copy of its own: a reference into the parsed file would keep the whole file in memory
+        self.proto = onnx.AttributeProto()
+        if proto.HasField("g"):
+            self.proto.name, self.proto.type = proto.name, proto.type
+        else:
+            self.proto.CopyFrom(proto)
+        self._external, self._where = external, where
         self.graph: GraphDef | None = None  # set by the parser for graph attributes
         self._value: Any = None
 
@@ -39,7 +45,7 @@ class Attr:
 
     def _decode(self) -> Any:
         p = self.proto
-        kind = p.type or _guess(p)
+        kind = _A.GRAPH if self.graph is not None else p.type or _guess(p)
         if kind == _A.FLOAT:
             return float(p.f)
         if kind == _A.INT:
@@ -63,7 +69,7 @@ class Attr:
 
 def _guess(p: onnx.AttributeProto) -> int:
     """Old files leave the type out; the filled field tells it."""
-    for name, kind in (("f", _A.FLOAT), ("i", _A.INT), ("s", _A.STRING), ("t", _A.TENSOR), ("g", _A.GRAPH)):
+    for name, kind in (("f", _A.FLOAT), ("i", _A.INT), ("s", _A.STRING), ("t", _A.TENSOR)):
         if p.HasField(name):
             return int(kind)
     for name, kind in (("floats", _A.FLOATS), ("ints", _A.INTS), ("strings", _A.STRINGS)):
@@ -74,7 +80,7 @@ def _guess(p: onnx.AttributeProto) -> int:
 
 @dataclass(eq=False)
 class NodeDef:
-    """A node of the model; ``label`` is its name or one made of type and place, ``proto`` serves schema look-ups."""
+    """A node of the model; ``label`` is its name, or one made of its type and place."""
 
     label: str
     op: str
@@ -83,7 +89,6 @@ class NodeDef:
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
     attrs: dict[str, Attr]
-    proto: onnx.NodeProto
     captured: frozenset[str] = frozenset()  # names that its subgraphs take from outside
 
     @property

@@ -27,7 +27,7 @@ OLDEST_OPSET = 7
 class OnnxModel:
     """A parsed and checked ONNX model.
 
-    ``name``; ``inputs`` and ``outputs`` (name to :class:`ShapeDtype`); ``opset``; ``node_ops`` (node label to operator);
+    ``name``; ``inputs`` and ``outputs`` (name to :class:`ShapeDtype`); ``opset``; ``node_ops`` (label to operator);
     ``nodes`` (how many the file's graph has after dropping what no output needs).  :meth:`graph` may be called from
     several threads.
     """

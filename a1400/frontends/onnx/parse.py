@@ -85,7 +85,7 @@ def parse_node(proto: onnx.NodeProto, index: int, external: ExternalData, outer:
             captured |= attr.graph.captured
     domain = "" if proto.domain == "ai.onnx" else proto.domain
     return NodeDef(
-        label, proto.op_type, domain, proto.overload, tuple(proto.input), tuple(proto.output), attrs, proto, captured
+        label, proto.op_type, domain, proto.overload, tuple(proto.input), tuple(proto.output), attrs, captured
     )
 
 
