@@ -23,6 +23,7 @@ Accumulation is in float.  D and DV up to 256; beyond that the engine composes G
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
 import numpy as np
 
@@ -30,8 +31,20 @@ from a1400 import dtypes
 from a1400.backends.base import Grid
 from a1400.kernels.check import slot_reference
 from a1400.kernels.expr import apply, arg, const
-from a1400.kernels.spec import Case, Data, KernelSpec, Operand, Scalars, Slot, SlotCode, Tunable, Tunables, Variant
-from a1400.kernels.spec import params, register
+from a1400.kernels.spec import (
+    Case,
+    Data,
+    KernelSpec,
+    Operand,
+    Scalars,
+    Slot,
+    SlotCode,
+    Tunable,
+    Tunables,
+    Variant,
+    params,
+    register,
+)
 from a1400.kernels.strided import ceil_div, dense, strided
 
 F32, F16, BF16 = np.dtype(np.float32), np.dtype(np.float16), dtypes.bfloat16
@@ -134,7 +147,7 @@ def _case(
             values[f"{key}_off"] = gap
             sizes[key] += gap
     arrays = {key: Data((size,), "T", -spread, spread) for key, size in sizes.items()}
-    slots = {}
+    slots: dict[str, Any] = {}
     rng = np.random.default_rng(7)
     x = arg(0, F32)
     if mask == "keys":  # the same for all queries, fully masked for the last batch entry
@@ -224,9 +237,7 @@ SPEC = register(
         slots=(Slot("SCORE", ("b", "h", "t", "s"), "f32", "the scaled score; masks and biases; queries last"),),
         exact=False,
         tolerance={"f32": (1e-5, 1e-5), "f16": (2e-3, 2e-3), "bf16": (1.6e-2, 1.6e-2)},
-        flops=lambda s: 2.0 * s["B"] * s["H"] * s["S"] * s["T_len"] * (s["D"] + s["DV"]) * (0.5 if s["causal"] else 1.0),
-        bytes=lambda s: 4.0
-        * s["B"]
-        * (s["H"] * s["S"] * (s["D"] + s["DV"]) + s["HK"] * s["T_len"] * (s["D"] + s["DV"])),
+        flops=lambda s: (1.0 if s["causal"] else 2.0) * s["B"] * s["H"] * s["S"] * s["T_len"] * (s["D"] + s["DV"]),
+        bytes=lambda s: 4.0 * s["B"] * (s["H"] * s["S"] + s["HK"] * s["T_len"]) * (s["D"] + s["DV"]),
     )
 )

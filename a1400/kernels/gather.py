@@ -115,7 +115,7 @@ def _gather_case(
         "O": o, "N": n, "J": j, "I": i, "x_off": gap, "x_o": n * (i + gap), "x_n": i + gap, "idx_off": gap, "y_off": 0,
         "y_o": j * i, "y_j": i,
     }  # fmt: skip
-    arrays = {"x": Data((gap + o * n * (i + gap),), "T", 0, 200), "idx": index}
+    arrays: dict[str, Data | np.ndarray] = {"x": Data((gap + o * n * (i + gap),), "T", 0, 200), "idx": index}
     return Case(name, arrays, values, {"y": ((o, j, i), "T")}, {"T": types[0], "TI": types[1]})
 
 

@@ -139,7 +139,8 @@ def cases() -> Iterator[Case]:
     for mode in MODES:
         for padding in PADDINGS:
             for align in (False, True):
-                yield _case(f"{mode}_{padding}_{int(align)}", (2, 5, 7, 21), (4, 6), mode=mode, padding=padding, align=align)
+                name = f"{mode}_{padding}_{int(align)}"
+                yield _case(name, (2, 5, 7, 21), (4, 6), mode=mode, padding=padding, align=align)
     yield _case("far", (1, 4, 5, 16), (6, 6), far=40.0, padding="reflection")
     yield _case("huge", (1, 4, 5, 16), (6, 6), far=1e30, padding="border")
     yield _case("on_pixels", (1, 5, 5, 3), (6, 6), exact_grid=True, align=True)

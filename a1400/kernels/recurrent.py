@@ -49,6 +49,7 @@ __all__ = ["ACTIVATIONS", "GRU", "LSTM", "RNN", "UNITS", "choose_steps", "pack"]
 F32, F16, BF16 = np.dtype(np.float32), np.dtype(np.float16), dtypes.bfloat16
 _ROWS = 4  # of the batch, that a work-item on a CPU takes together
 _GATES = {"lstm": 4, "gru": 3, "rnn": 1}
+Given = Mapping[str, int | float]
 _ACTS = {"lstm": "fgh", "gru": "fg", "rnn": "f"}
 
 
@@ -124,7 +125,7 @@ def _params(name: str) -> str:
 
 
 def scalars(name: str, length: int, batch: int, hidden: int, **given: int | float) -> dict[str, int | float]:
-    """Scalars of a whole forward pass over dense [T,B,*] tensors with ONNX's default activations; ``given`` overrides."""
+    """Scalars of a whole forward pass over dense [T,B,*] tensors with ONNX's activations; ``given`` overrides."""
     g = _GATES[name]
     s: dict[str, int | float] = {
         "step_begin": 0, "step_end": length, "T_len": length, "B": batch, "H": hidden, "reverse": 0, "has_lens": 0,
@@ -145,10 +146,10 @@ def scalars(name: str, length: int, batch: int, hidden: int, **given: int | floa
 
 
 def _case(
-    name: str, label: str, length: int, batch: int, hidden: int, dtype: np.dtype = F32,
-    lens: tuple[int, ...] = (), **given: int | float,
+    name: str, label: str, length: int, batch: int, hidden: int, given: Given | None = None, *,
+    dtype: np.dtype = F32, lens: tuple[int, ...] = (),
 ) -> Case:  # fmt: skip
-    s = scalars(name, length, batch, hidden, has_lens=int(bool(lens)), **given)
+    s = scalars(name, length, batch, hidden, **{"has_lens": int(bool(lens)), **(given or {})})
     g, blocks = _GATES[name], ceil_div(hidden, UNITS)
     weights = np.random.default_rng(3).uniform(-1, 1, (g * hidden, hidden)) * hidden**-0.5
     arrays: dict[str, Data | np.ndarray] = {
@@ -170,35 +171,33 @@ def _case(
 
 def _cases(name: str) -> Callable[[], Iterator[Case]]:
     def cases() -> Iterator[Case]:
-        extra: tuple[dict[str, int | float], ...] = ({},)
+        extra: tuple[Given, ...] = ({},)
         if name == "gru":
             extra = ({"linear_before_reset": 0}, {"linear_before_reset": 1})
         for i, e in enumerate(extra):
-            yield _case(name, f"one{i}", 1, 1, 1, **e)
-            yield _case(name, f"plain{i}", 5, 3, 48, has_h0=1, **e)
-            yield _case(name, f"odd{i}", 4, 5, 37, xw_off=3, **e)
-            yield _case(name, f"reverse{i}", 4, 1, 20, reverse=1, has_h0=1, **e)
-            yield _case(name, f"lens{i}", 6, 4, 17, lens=(6, 3, 0, 1), has_h0=1, **e)
-            yield _case(name, f"lens_reverse{i}", 6, 4, 17, lens=(2, 6, 0, 1), reverse=1, **e)
-            yield _case(name, f"clip{i}", 3, 2, 16, clip=0.25, has_h0=1, **e)
-            yield _case(name, f"half{i}", 3, 2, 24, F16, **e)
-        yield _case(name, "bfloat", 3, 2, 24, BF16)
-        middle: dict[str, int | float] = {"step_begin": 2, "step_end": 3}
-        if name == "gru":
-            middle["linear_before_reset"] = 1
-        yield _case(name, "middle_step", 5, 6, 70, **middle)
-        yield _case(name, "middle_step_lens", 5, 3, 70, lens=(3, 5, 1), reverse=1, **middle)
+            state = {**e, "has_h0": 1}
+            yield _case(name, f"one{i}", 1, 1, 1, e)
+            yield _case(name, f"plain{i}", 5, 3, 48, state)
+            yield _case(name, f"odd{i}", 4, 5, 37, {**e, "xw_off": 3})
+            yield _case(name, f"reverse{i}", 4, 1, 20, {**state, "reverse": 1})
+            yield _case(name, f"lens{i}", 6, 4, 17, state, lens=(6, 3, 0, 1))
+            yield _case(name, f"lens_reverse{i}", 6, 4, 17, {**e, "reverse": 1}, lens=(2, 6, 0, 1))
+            yield _case(name, f"clip{i}", 3, 2, 16, {**state, "clip": 0.25})
+            yield _case(name, f"half{i}", 3, 2, 24, e, dtype=F16)
+        yield _case(name, "bfloat", 3, 2, 24, dtype=BF16)
+        middle = {**extra[-1], "step_begin": 2, "step_end": 3}
+        yield _case(name, "middle_step", 5, 6, 70, middle)
+        yield _case(name, "middle_step_lens", 5, 3, 70, {**middle, "reverse": 1}, lens=(3, 5, 1))
         if name == "lstm":
-            yield _case(name, "peepholes", 3, 2, 21, has_peep=1, has_c0=1, has_h0=1)
-            yield _case(name, "coupled", 3, 2, 21, input_forget=1, has_c0=1)
+            yield _case(name, "peepholes", 3, 2, 21, {"has_peep": 1, "has_c0": 1, "has_h0": 1})
+            yield _case(name, "coupled", 3, 2, 21, {"input_forget": 1, "has_c0": 1})
         if name == "gru":
             for phase in (0, 1):
-                half: dict[str, int | float] = {"step_begin": 1, "step_end": 2, "phase": phase}
-                yield _case(name, f"phase{phase}", 3, 6, 37, **half)
-                yield _case(name, f"phase{phase}_first", 3, 1, 37, **half | {"step_begin": 0, "step_end": 1, "has_h0": 1})
+                yield _case(name, f"phase{phase}", 3, 6, 37, {"phase": phase, "step_begin": 1, "step_end": 2})
+                yield _case(name, f"phase{phase}_first", 3, 1, 37, {"phase": phase, "step_end": 1, "has_h0": 1})
         for i, act in enumerate(ACTIVATIONS):
             alpha, beta = (0.5, 0.1) if act == "affine" else ref.DEFAULT_ALPHA_BETA.get(act, (0.0, 0.0))
-            yield _case(name, act, 2, 1, 18, act_f=i, alpha_f=alpha, beta_f=beta)
+            yield _case(name, act, 2, 1, 18, {"act_f": i, "alpha_f": alpha, "beta_f": beta})
 
     return cases
 

@@ -32,8 +32,20 @@ from a1400.kernels.check import slot_reference
 from a1400.kernels.expr import apply, arg
 from a1400.kernels.gather import per_element
 from a1400.kernels.resize_tables import axis_tables, identity
-from a1400.kernels.spec import Case, Data, KernelSpec, Operand, Scalars, Slot, SlotCode, Tunable, Tunables, Variant
-from a1400.kernels.spec import params, register
+from a1400.kernels.spec import (
+    Case,
+    Data,
+    KernelSpec,
+    Operand,
+    Scalars,
+    Slot,
+    SlotCode,
+    Tunable,
+    Tunables,
+    Variant,
+    params,
+    register,
+)
 from a1400.kernels.strided import ceil_div, dense, strided
 
 __all__ = ["SPEC", "axis_tables", "identity", "scalars"]
@@ -85,11 +97,12 @@ def _case(
     taps = []
     for a, size, to in zip("dhw", sizes, out):
         arrays[f"i{a}"], arrays[f"w{a}"] = identity(size) if size == to else axis_tables(size, to, **how)
-        taps.append(arrays[f"i{a}"].shape[1])  # type: ignore[union-attr]
+        taps.append(arrays[f"i{a}"].shape[1])
     slots = {}
     if epilogue:
         extra = np.random.default_rng(1).normal(size=(b, out[0] * out[1] * out[2], c)).astype(np.float32)
-        code = SlotCode(apply("add", apply("max", arg(0, F32), arg(1, F32)), arg(2, F32)), (Operand(F32, 1), Operand(F32, 0)))
+        value = apply("add", apply("max", arg(0, F32), arg(1, F32)), arg(2, F32))
+        code = SlotCode(value, (Operand(F32, 1), Operand(F32, 0)))
         slots["EPILOGUE"] = (code, ((extra, 0, dense(extra.shape)), (extra[0, :, 0].copy(), 0, (0, 1, 0))))
     return Case(
         name, arrays, scalars(b, sizes, out, c, (taps[0], taps[1], taps[2]), 2.0), {"y": ((b, *out, c), "T")},
@@ -108,7 +121,8 @@ def cases() -> Iterator[Case]:
     yield _case("linear_3d", 1, (3, 4, 5), (5, 3, 9), 16, mode="linear", coordinate_mode="align_corners")
     yield _case("cubic", 1, (1, 7, 6), (1, 13, 5), 18, mode="cubic", exclude_outside=True)
     yield _case("antialias", 1, (1, 20, 17), (1, 7, 5), 3, mode="cubic", antialias=True)
-    yield _case("crop", 1, (1, 6, 6), (1, 5, 4), 20, mode="linear", coordinate_mode="tf_crop_and_resize", roi=(-0.3, 1.2))
+    crop: dict[str, Any] = {"coordinate_mode": "tf_crop_and_resize", "roi": (-0.3, 1.2)}
+    yield _case("crop", 1, (1, 6, 6), (1, 5, 4), 20, mode="linear", **crop)
     yield _case("half", 1, (1, 5, 6), (1, 10, 11), 20, F16, mode="linear")
     yield _case("bfloat", 1, (1, 5, 6), (1, 10, 11), 20, BF16, mode="linear", epilogue=True)
 

@@ -96,7 +96,9 @@ def _elements_case(
 ) -> Case:  # fmt: skip
     n = y_shape[axis]
     index = np.random.default_rng(5).integers(-n - wild, n + wild, idx_shape).astype(types[1])
-    arrays = {"idx": index, "updates": Data(idx_shape, "T", -2, 3), "y": Data(y_shape, "T", -2, 3)}
+    arrays: dict[str, Data | np.ndarray] = {
+        "idx": index, "updates": Data(idx_shape, "T", -2, 3), "y": Data(y_shape, "T", -2, 3),
+    }  # fmt: skip
     values = elements_scalars(y_shape, idx_shape, axis, reduction)
     return Case(name, arrays, values, {}, {"T": types[0], "TI": types[1]})
 
@@ -121,7 +123,9 @@ def _nd_case(
     sizes = np.array(y_shape[: idx_shape[-1]])
     index = np.random.default_rng(5).integers(-sizes - wild, sizes + wild, idx_shape).astype(types[1])
     shape = idx_shape[:-1] + y_shape[idx_shape[-1] :]
-    arrays = {"idx": index, "updates": Data(shape, "T", -2, 3), "y": Data(y_shape, "T", -2, 3)}
+    arrays: dict[str, Data | np.ndarray] = {
+        "idx": index, "updates": Data(shape, "T", -2, 3), "y": Data(y_shape, "T", -2, 3),
+    }  # fmt: skip
     return Case(name, arrays, nd_scalars(y_shape, idx_shape, reduction), {}, {"T": types[0], "TI": types[1]})
 
 

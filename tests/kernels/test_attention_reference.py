@@ -6,8 +6,17 @@ import numpy as np
 import pytest
 
 from a1400.kernels import attention
+from a1400.kernels.spec import Case, Data
 
 torch = pytest.importorskip("torch")
+
+
+def _inputs(case: Case) -> dict[str, np.ndarray]:
+    rng = np.random.default_rng(0)
+    made = {k: d.make(rng, case.types, False) for k, d in case.arrays.items() if isinstance(d, Data)}
+    return {k: a.astype(np.float64) for k, a in made.items()}
+
+
 KINDS = [("even", None, False), ("causal", None, True), ("decode", None, False), ("full_mask", "full", False)]
 
 
@@ -15,11 +24,12 @@ KINDS = [("even", None, False), ("causal", None, True), ("decode", None, False),
 def test_reference_is_scaled_dot_product_attention(name: str, mask: str | None, causal: bool) -> None:
     case = next(c for c in attention.cases() if c.name == name)
     s = {k: int(v) for k, v in case.scalars.items()}
-    rng = np.random.default_rng(0)
-    arrays = {k: data.make(rng, case.types, False).astype(np.float64) for k, data in case.arrays.items()}
+    arrays = _inputs(case)
     got = attention.reference(arrays, case.scalars, case)["o"]
     views = []
-    for key, heads, length, size in (("q", s["H"], s["S"], s["D"]), ("k", s["HK"], s["T_len"], s["D"]), ("v", s["HK"], s["T_len"], s["DV"])):  # fmt: skip
+    sizes = {"q": ("H", "S", "D"), "k": ("HK", "T_len", "D"), "v": ("HK", "T_len", "DV")}
+    for key, names in sizes.items():
+        heads, length, size = (s[n] for n in names)
         flat = torch.from_numpy(arrays[key][s[f"{key}_off"] :])
         shape = (s["B"], length, heads, size) if name == "even" else (s["B"], heads, length, size)
         view = flat.reshape(shape)
@@ -34,7 +44,7 @@ def test_reference_is_scaled_dot_product_attention(name: str, mask: str | None, 
 
 def test_rows_without_keys_are_zero() -> None:
     case = next(c for c in attention.cases() if c.name == "keys_mask")
-    arrays = {k: data.make(np.random.default_rng(0), case.types, False).astype(np.float64) for k, data in case.arrays.items()}  # fmt: skip
+    arrays = _inputs(case)
     got = attention.reference(arrays, case.scalars, case)["o"]
     assert np.isfinite(got).all()
     assert not got[-1].any()

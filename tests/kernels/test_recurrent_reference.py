@@ -14,11 +14,11 @@ onnx = pytest.importorskip("onnx")
 
 T, B, H = 5, 3, 7
 CELLS = {"LSTM": (ref.Lstm, 4), "GRU": (ref.Gru, 3), "RNN": (ref.Rnn, 1)}
-ACTS = {"LSTM": ["Sigmoid", "Tanh", "Tanh"], "GRU": ["Sigmoid", "Tanh"], "RNN": ["Tanh"]}
 SETTINGS = [
     ("LSTM", {}), ("LSTM", {"peep": 1}), ("LSTM", {"clip": 0.3, "peep": 1}), ("LSTM", {"input_forget": 1}),
-    ("LSTM", {"reverse": 1, "lens": 1}), ("LSTM", {"lens": 1}), ("GRU", {"lens": 1}), ("GRU", {"reverse": 1, "lens": 1}),
-    ("GRU", {"linear_before_reset": 1}), ("GRU", {"clip": 0.3}), ("RNN", {}), ("RNN", {"reverse": 1, "lens": 1}),
+    ("LSTM", {"reverse": 1, "lens": 1}), ("LSTM", {"lens": 1}), ("GRU", {"lens": 1}),
+    ("GRU", {"reverse": 1, "lens": 1}), ("GRU", {"linear_before_reset": 1}), ("GRU", {"clip": 0.3}),
+    ("RNN", {}), ("RNN", {"reverse": 1, "lens": 1}),
     ("RNN", {"clip": 0.3}),
 ]  # fmt: skip
 NAMES = {
@@ -47,12 +47,12 @@ def _compare(op: str, settings: dict[str, int | float], **attributes: object) ->
     rng = np.random.default_rng(0)
     cell, gates = CELLS[op]
     lens = np.array([5, 2, 3], np.int32) if settings.get("lens") else np.full(B, T, np.int32)
-    a = {
-        "x": rng.normal(size=(T, B, 4)), "w": rng.normal(size=(1, gates * H, 4)), "r": rng.normal(size=(1, gates * H, H)),
-        "bias": rng.normal(size=(1, 2 * gates * H)), "h0": rng.normal(size=(1, B, H)), "c0": rng.normal(size=(1, B, H)),
-        "p": rng.normal(size=(1, 3 * H)),
+    a: dict[str, np.ndarray] = {
+        "x": rng.normal(size=(T, B, 4)), "w": rng.normal(size=(1, gates * H, 4)),
+        "r": rng.normal(size=(1, gates * H, H)), "bias": rng.normal(size=(1, 2 * gates * H)),
+        "h0": rng.normal(size=(1, B, H)), "c0": rng.normal(size=(1, B, H)), "p": rng.normal(size=(1, 3 * H)),
     }  # fmt: skip
-    a = {k: v.astype(np.float32) for k, v in a.items()} | {"lens": lens}
+    a = {**{k: v.astype(np.float32) for k, v in a.items()}, "lens": lens}
     names = ["x", "w", "r", "bias", "lens", "h0"]
     names += ["c0", "p" if settings.get("peep") else ""] if op == "LSTM" else []
     for key in ("clip", "input_forget", "linear_before_reset"):
