@@ -112,10 +112,10 @@ def _cases(wide: bool) -> Iterator[Case]:
         yield _case("best" + end, 3, 300, 1, largest=largest, t=first)
         yield _case("all" + end, 2, 333, 333, largest=largest, t=first)
         yield _case("special" + end, 4, 45, 45, largest=largest, t=first, x=special)
-        yield _case("long" + end, 2, 1500, 77, largest=largest, t=first)
+        yield _case("long" + end, 2, 700, 77, largest=largest, t=first)
     yield _case("powers", 2, 512, 512, t=first)
-    yield _case("long_all", 1, 2500, 2500, t=first)
-    yield _case("long_many", 1, 1700, 1000, t=first)
+    yield _case("long_all", 1, 1100, 1100, t=first)
+    yield _case("long_many", 1, 900, 600, t=first)
     yield _case("transposed", 6, 50, 9, transposed=True, t=first)
     for t in names[1:]:
         yield _case(t, 3, 90, 40, t=t)
