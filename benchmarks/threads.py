@@ -2,9 +2,9 @@
 
     python benchmarks/threads.py MODEL.onnx [--threads 8] [--seconds 60] [--device opencl:0]
 
-Each thread feeds inputs of its own (the batch, if dynamic, differs between threads) and compares every answer with the one
-that a single-threaded run gave.  Resident memory is sampled each second; the report says by how much it grew after the
-first quarter.
+Each thread feeds inputs of its own (the batch, if dynamic, differs between threads) and compares every answer with the
+one that a single-threaded run gave.  Resident memory is sampled each second; the report says by how much it grew after
+the first quarter.
 """
 
 from __future__ import annotations
@@ -70,8 +70,10 @@ def main(
         w.join()
     settled, last = samples[len(samples) // 4], samples[-1]
     growth = last / settled - 1
-    print(f"{sum(counts)} runs by {threads} threads in {seconds:.0f} s on {loaded.device.name}: {sum(wrong)} wrong answers")
-    print(f"resident memory {settled / 2**20:.1f} MiB after a quarter, {last / 2**20:.1f} MiB at the end ({growth:+.1%})")
+    runs = f"{sum(counts)} runs by {threads} threads in {seconds:.0f} s on {loaded.device.name}"
+    print(f"{runs}: {sum(wrong)} wrong answers")
+    start, end = settled / 2**20, last / 2**20
+    print(f"resident memory {start:.1f} MiB after a quarter, {end:.1f} MiB at the end ({growth:+.1%})")
     if sum(wrong) or growth > 0.05:
         raise typer.Exit(1)
 
