@@ -13,6 +13,8 @@ from a1400.frontends.onnx.tensors import sparse_array, tensor_array
 from a1400.frontends.signature import ShapeDtype
 
 _A = onnx.AttributeProto
+#: subgraphs up to this many bytes (those without weights) stay whole, for ops whose ONNX body is made from them
+_SMALL = 1 << 16
 
 
 class Attr:
@@ -23,8 +25,8 @@ class Attr:
     def __init__(self, proto: onnx.AttributeProto, external: ExternalData, where: str) -> None:
         # a copy of its own: a reference into the parsed file would keep the whole file in memory
         self.proto = onnx.AttributeProto()
-        if proto.HasField("g"):
-            self.proto.name, self.proto.type = proto.name, proto.type
+        if proto.HasField("g") and proto.ByteSize() > _SMALL:
+            self.proto.name, self.proto.type = proto.name, proto.type  # the parser keeps the subgraph in its own form
         else:
             self.proto.CopyFrom(proto)
         self._external, self._where = external, where
