@@ -58,10 +58,8 @@ def random_feeds(model: a1400.Model) -> dict[str, np.ndarray]:
     return {n: rng.standard_normal(shape).astype(np.float32) for n, shape in shapes.items()}
 
 
-def compare(
-    path: Path, feeds: dict[str, np.ndarray] | None, device: str | None, rounds: int
-) -> dict[str, Any]:  # fmt: skip
-    """Interleaved medians of both engines and the largest difference of their answers relative to the output's scale."""
+def compare(path: Path, feeds: dict[str, np.ndarray] | None, device: str | None, rounds: int) -> dict[str, Any]:
+    """Interleaved medians of both engines, and how far their answers differ, relative to the output's scale."""
     model = a1400.load(path, device=device)
     feeds = random_feeds(model) if feeds is None else feeds
     options = ort.SessionOptions()

@@ -28,7 +28,7 @@ def error_place(log: str) -> tuple[str, int] | None:
 
 
 def source_line(source: str, file: str, line: int) -> str | None:
-    """Text of ``line`` of ``file`` within ``source``, whose ``#line`` directives name the files it was put together from."""
+    """Text of ``line`` of ``file`` within ``source``, whose ``#line`` directives name the files it is made of."""
     lines = source.splitlines()
     base = file.rsplit("/", 1)[-1]
     start = 0

@@ -228,7 +228,7 @@ class CUDABackend(Backend):
             return []
         try:
             return [describe(self._cupy, index) for index in range(self._cupy.cuda.runtime.getDeviceCount())]
-        except Exception as error:  # noqa: BLE001 - devices() never raises, and drivers fail in many ways
+        except Exception as error:
             self._problems.append(
                 f"CuPy finds no usable CUDA device ({error}): check that `nvidia-smi` works and that the driver is "
                 'new enough (for drivers older than 580: `pip install "cupy-cuda12x[ctk]"`).'

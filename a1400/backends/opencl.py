@@ -230,7 +230,7 @@ class OpenCLBackend(Backend):
                     self._failure = (
                         f"PyOpenCL is not installed or does not load ({error}): run `{opencl_runtime.INSTALL_OPENCL}`."
                     )
-                except Exception as error:  # noqa: BLE001 - devices() never raises
+                except Exception as error:
                     self._failure = f"OpenCL devices could not be listed: {error}."
             return self._found
 

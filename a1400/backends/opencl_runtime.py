@@ -92,7 +92,7 @@ def prepare() -> None:
             return
         try:
             _register()
-        except Exception as error:  # noqa: BLE001 - a broken package or disk must not keep other devices from working
+        except Exception as error:
             _problems.append(f"Runtimes from pip could not be registered with the OpenCL loader: {error}.")
 
 

@@ -7,6 +7,7 @@ a whole entry or none.  A cache that cannot be written is silently not used: it 
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import tempfile
@@ -66,7 +67,5 @@ class ProgramCache:
 
     @staticmethod
     def _remove(path: Path) -> None:
-        try:
+        with contextlib.suppress(OSError):
             path.unlink()
-        except OSError:
-            pass

@@ -184,7 +184,7 @@ def test_threads_with_streams_of_their_own(device):
                 stream.read(buffer, back)
                 if set(back.tolist()) != {3.0 * (number + i)}:
                     failures.append(f"thread {number}, round {i}: {back[:4]}")
-        except Exception as error:  # noqa: BLE001 - reported below, by the test's own thread
+        except Exception as error:
             failures.append(repr(error))
 
     threads = [threading.Thread(target=work, args=(number,)) for number in range(6)]

@@ -106,7 +106,7 @@ def test_errors_say_what_is_there(machine):
     with pytest.raises(BackendNotFoundError, match="cuda, opencl"):
         registry.choose("rocm")
     machine()
-    with pytest.raises(BackendNotFoundError, match="no devices at all.*pip install opencl-thing"):
+    with pytest.raises(BackendNotFoundError, match=r"no devices at all.*pip install opencl-thing"):
         registry.choose()
     assert "no devices at all" in registry.why_default()
 
