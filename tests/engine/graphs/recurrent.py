@@ -26,7 +26,7 @@ def _recurrent_of(kind: str, direction: str, options: bool) -> None:
             "hidden": h,
             "direction": direction,
             "activations": [(a, 0.0, 0.0) for a in acts] * d,
-            "clip": 0.0,
+            "clip": 0.6 if options else 0.0,
             "input_forget": False,
             "linear_before_reset": options,
         }
