@@ -122,6 +122,7 @@ def cases() -> Iterator[Case]:
     yield _case("cubic", 1, (1, 7, 6), (1, 13, 5), 18, mode="cubic", exclude_outside=True)
     yield _case("antialias", 1, (1, 20, 17), (1, 7, 5), 3, mode="cubic", antialias=True)
     crop: dict[str, Any] = {"coordinate_mode": "tf_crop_and_resize", "roi": (-0.3, 1.2)}
+    yield _case("wide_filter", 1, (1, 60, 60), (1, 4, 5), 18, mode="cubic", antialias=True)  # more than 256 taps
     yield _case("crop", 1, (1, 6, 6), (1, 5, 4), 20, mode="linear", **crop)
     yield _case("half", 1, (1, 5, 6), (1, 10, 11), 20, F16, mode="linear")
     yield _case("bfloat", 1, (1, 5, 6), (1, 10, 11), 20, BF16, mode="linear", epilogue=True)
@@ -158,7 +159,8 @@ SPEC = register(
         variants=(
             Variant("cpu", "cpu", _cpu,
                     (Tunable("CHUNK", 8192, (2048, 8192, 32768), "elements that one work-item writes"),),
-                    ("opencl",), "cpu/resize", 16, test_tunables=({"CHUNK": 64},)),
+                    ("opencl",), "cpu/resize", 16, supports=lambda s: s["TD"] * s["TH"] * s["TW"] <= 256,
+                    test_tunables=({"CHUNK": 64},)),
             Variant("gpu", "gpu", lambda s, t: per_element(int(s["B"] * s["OD"] * s["OH"] * s["OW"] * s["C"]))),
         ),
         reference=reference,
