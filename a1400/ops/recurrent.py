@@ -90,7 +90,8 @@ def _reference(attrs: dict[str, Any], x: np.ndarray, w: np.ndarray, r: np.ndarra
                     f = 1 - i if attrs.get("input_forget") else act(0, f + pf * c)
                     c = f * c + i * act(1, g)
                     # clipping is for what the gates' activations see; the cell state goes unclipped, as in ONNX Runtime
-                    h = act(0, o + po * c) * activation(*acts[2], c)
+                    name, alpha, beta = acts[2]
+                    h = act(0, o + po * c) * activation(name, alpha, beta, c)
                 elif kind == "gru":
                     hr = rd @ h
                     z = act(0, xw[:hidden] + hr[:hidden] + rb[:hidden])

@@ -9,6 +9,7 @@ from typing import Any
 from a1400.engine.lower.slots import Filled, with_epilogue
 from a1400.engine.lowering import Lowering, lowers, split_inputs
 from a1400.graph.graph import Node
+from a1400.kernels import topk as topk_kernel
 from a1400.kernels.reduce_plan import ReduceView, plan_reduce
 from a1400.memory.storage import View, collapse_group
 
@@ -63,18 +64,22 @@ def _topk(lw: Lowering, node: Node) -> None:
         view = _copied(lw, view)
         row = view.shape[-1]
     rows, n = prod(view.shape[:-1]), view.shape[-1]
-    shape = (*view.shape[:-1], k)
+    found = topk_kernel.padded_k(lw.info, n, k)  # some devices find a longer list more quickly
     back = tuple(moved.index(d) for d in range(x.rank))
     results = []
     for value in node.outputs:
-        memory = lw.result(value) if axis == x.rank - 1 else lw.temporary(shape, value.dtype)
-        if axis != x.rank - 1:
-            lw.views[id(value)] = memory.transpose(back)
+        if axis == x.rank - 1 and found == k:
+            results.append(lw.result(value))
+            continue
+        memory = lw.temporary((*view.shape[:-1], found), value.dtype)
+        first = memory.slice((0,) * x.rank, (*view.shape[:-1], k), (1,) * x.rank)
+        lw.views[id(value)] = first.transpose(back)
         results.append(memory)
     lw.launch(
-        "topk", {"T": x.dtype}, {"x": view.ref(), "values": lw.bind(results[0]), "indices": lw.bind(results[1])},
-        {"rows": rows, "n": n, "k": k, "largest": int(bool(node.attrs["largest"])), "x_off": view.offset, "x_row": row,
-         "x_col": view.strides[-1]},
+        topk_kernel.spec_name(x.dtype), {"T": x.dtype},
+        {"x": view.ref(), "values": lw.bind(results[0]), "indices": lw.bind(results[1])},
+        {"rows": rows, "n": n, "k": found, "largest": int(bool(node.attrs["largest"])), "x_off": view.offset,
+         "x_row": row, "x_col": view.strides[-1]},
     )  # fmt: skip
 
 

@@ -52,6 +52,10 @@ def arg_reduce_and_topk(g: Graph) -> Feeds:
         g.op("arg_reduce", x, kind="argmin", axis=2, keepdims=False, select_last=True),
         *g.multi("topk", x, k=5, axis=1, largest=True, sorted=True),
         *g.multi("topk", x, k=3, axis=2, largest=False, sorted=True),
+        *g.multi("topk", b.input(RNG.permutation(64).reshape(4, 16)), k=4, axis=1, largest=True, sorted=True),
+        *g.multi("topk", b.input(RNG.uniform(-1, 1, (5, 3))), k=2, axis=0, largest=False, sorted=True),
+        # long enough for some devices to sort everything
+        *g.multi("topk", b.input(f32(1, 33000)), k=600, axis=1, largest=True, sorted=True),
     )
 
 
