@@ -11,6 +11,7 @@ import numpy as np
 
 from a1400.backends.base import BoundLaunch, Buffer, Device
 from a1400.engine.lowering import Launch
+from a1400.engine.outputs import OutputPool
 from a1400.engine.plan import Plan
 from a1400.memory.storage import Ref, Storage
 
@@ -61,6 +62,8 @@ class _Port:
     staging: np.ndarray | None
     bound: Buffer
     sites: list[tuple[BoundLaunch, int, Ref]]
+    array: np.ndarray | None = None  # the input that ``bound`` lies over: the same array again needs nothing
+    pool: OutputPool | None = None
 
 
 class ExecutionContext:
@@ -88,7 +91,8 @@ class ExecutionContext:
         staging = self.device.host_array((storage.nbytes,), np.dtype(np.uint8))
         buffer = self.device.wrap(staging)
         if buffer is not None:
-            return _Port(storage, buffer, staging, buffer, [])
+            pooled = storage.kind == "output" and storage.nbytes >= WRAP_THRESHOLD
+            return _Port(storage, buffer, staging, buffer, [], pool=OutputPool(self.device) if pooled else None)
         buffer = self.device.alloc(storage.nbytes)
         return _Port(storage, buffer, None, buffer, [])
 
@@ -137,14 +141,11 @@ class ExecutionContext:
         late: list[tuple[_Port, np.ndarray]] = []
         for name, value in self.plan.graph.outputs.items():
             port = self._outputs[name]
-            if port.staging is None or value.nbytes < WRAP_THRESHOLD:
+            if port.pool is None:
                 array = np.empty(value.shape, value.dtype)
                 late.append((port, array))
-                self._point(port, port.buffer)
             else:
-                array = self.device.host_array(value.shape, value.dtype)
-                buffer = self.device.wrap(array)
-                assert buffer is not None  # the staging array could be wrapped, so can this
+                array, buffer = port.pool.take(value.shape, value.dtype)
                 self._point(port, buffer)
             outputs[name] = array
         self.stream.run(self.launches)
@@ -165,10 +166,14 @@ class ExecutionContext:
                 self.stream.write(port.buffer, array)
             return
         if array.nbytes >= WRAP_THRESHOLD:
+            if array is port.array:
+                return
             buffer = self.device.wrap(array)
             if buffer is not None:
                 self._point(port, buffer)
+                port.array = array
                 return
+        port.array = None
         port.staging[: array.nbytes] = array.reshape(-1).view(np.uint8)
         self._point(port, port.buffer)
 

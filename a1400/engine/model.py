@@ -193,7 +193,7 @@ class Model:
                 )
             if info.shape is not None:
                 _check_shape(name, array.shape, info.shape, symbols)
-            arrays[name] = np.ascontiguousarray(array).reshape(array.shape)
+            arrays[name] = array if array.flags.c_contiguous else np.ascontiguousarray(array)
         return arrays
 
     # ---- plans ---------------------------------------------------------------------------------------

@@ -157,3 +157,30 @@ def test_prepare_compiles_ahead(path: Path, device_info: DeviceInfo) -> None:
 def test_a_device_that_is_not_there(path: Path) -> None:
     with pytest.raises(BackendNotFoundError, match="no_such_device"):
         a1400.load(path, device="no_such_device")
+
+
+def test_memory_of_results_is_used_again_only_when_let_go(path: Path, device_info: DeviceInfo) -> None:
+    model = load(path, device_info)
+    x = np.random.default_rng(0).standard_normal((2048, 32)).astype(np.float32)
+    kept = [model(x * i) for i in range(5)]
+    part = model(x * 5)[7:9, ::2]  # a view keeps the whole result
+    wanted = [reference(path, x * i) for i in range(6)]
+    for _ in range(4):
+        model(-x)
+    for got, want in zip(kept, wanted[:5], strict=True):
+        np.testing.assert_allclose(got, want, rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(part, wanted[5][7:9, ::2], rtol=1e-4, atol=1e-6)
+    del kept, part, got
+    model(x), model(x)
+    addresses = {model(x).ctypes.data for _ in range(6)}
+    if device_info.unified_memory:
+        assert len(addresses) <= 2
+
+
+def test_an_input_changed_in_place_is_read_again(path: Path, device_info: DeviceInfo) -> None:
+    model = load(path, device_info)
+    x = np.ones((2048, 32), np.float32)
+    first = model(x).copy()
+    x *= 0.5
+    np.testing.assert_allclose(model(x), reference(path, x), rtol=1e-4, atol=1e-6)
+    assert not np.allclose(first, model(x))
