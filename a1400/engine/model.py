@@ -19,10 +19,12 @@ from a1400.engine.plan import Plan, make_plan
 from a1400.errors import InputError
 from a1400.frontends.errors import NeedsValue
 from a1400.graph.graph import Graph
-from a1400.optimizer import optimize
+from a1400.optimizer import PASSES, optimize
 
 #: plans kept per model; the least recently used goes first
 PLAN_LIMIT = 16
+#: remembered constants per model; every new shape adds some, so a model that meets endless shapes starts afresh in time
+MEMO_LIMIT = 50_000
 
 
 @dataclass(frozen=True)
@@ -101,6 +103,9 @@ class Model:
     def __init__(
         self, source: Source, device: Device, disable: Collection[str] = (), memory_limit: int | None = None
     ) -> None:
+        unknown = sorted(set(disable) - set(PASSES))
+        if unknown:
+            raise InputError(f"there is no optimizer pass {', '.join(unknown)}; the passes are {', '.join(PASSES)}")
         self._source, self._device = source, device
         self._disable, self._memory_limit = tuple(disable), memory_limit
         self._store, self._weights = WeightStore(), DeviceWeights(device)
@@ -222,6 +227,8 @@ class Model:
 
     def _make(self, arrays: Mapping[str, np.ndarray]) -> Plan:
         graph = self._trace(arrays)
+        if len(self._memo) > MEMO_LIMIT:
+            self._memo.clear()
         report = optimize(graph, disable=self._disable, memo=self._memo, info=self._device.info)
         return make_plan(graph, report, self._device, self._store, self._memory_limit)
 
