@@ -126,6 +126,7 @@ def _cases(extra: str) -> Iterator[Case]:
     if extra:  # the same text otherwise
         yield _case("slots", extra, 4, 117, slots=True)
         yield _case("f16", extra, 3, 50, t="f16", slots=True)
+        yield _case("long", extra, 2, 1503)
         return
     yield _case("kept", extra, 3, 4096)
     yield _case("long", extra, 2, 5003)
