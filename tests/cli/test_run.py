@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import json
+import os
+import threading
 
 import numpy as np
 import pytest
@@ -102,6 +105,26 @@ def test_save_holds_all_outputs_stacked(cli, fake, model, pictures, tmp_path):
 def test_save_to_nowhere_is_one_sentence(cli, fake, model, tmp_path):
     result = cli("run", model, "--save", tmp_path / "no" / "out.npz")
     assert result.exit_code == 1 and "cannot write" in result.stderr
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes here")
+def test_save_writes_into_a_pipe_and_through_a_link_and_replaces_neither(cli, fake, model, tmp_path):
+    pipe, kept = tmp_path / "pipe", []
+    os.mkfifo(pipe)
+    reader = threading.Thread(target=lambda: kept.append(pipe.read_bytes()), daemon=True)
+    reader.start()
+    assert cli("run", model, "--save", pipe).exit_code == 0
+    reader.join(10)
+    assert pipe.is_fifo()
+    with np.load(io.BytesIO(kept[0])) as saved:
+        assert saved.files == ["scores"]
+    link, out = tmp_path / "link", tmp_path / "out.npz"
+    link.symlink_to(out)
+    assert cli("run", model, "--save", link).exit_code == 0
+    assert link.is_symlink() and out.is_file()
+    result = cli("run", model, "--save", tmp_path)
+    assert result.exit_code == 1 and "folder" in result.stderr
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["link", "out.npz", "pipe", "some.onnx"]
 
 
 def test_output_names_that_numpy_savez_could_not_take(tmp_path):
