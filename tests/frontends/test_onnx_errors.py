@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -270,3 +271,35 @@ def test_deep_nesting() -> None:
     model.graph.node.extend(graph.node)
     with contextlib.suppress(A1400Error):
         load_onnx(model.SerializeToString())
+
+
+@pytest.mark.parametrize("scale", [1e9, np.nan, np.inf, -1.0, 0.0])
+def test_absurd_scales(scale: float) -> None:
+    model, feeds = one_node("Resize", [f32(1, 1, 2, 2), None, np.float32([1, 1, scale, scale])], constants=[2])
+    with pytest.raises(GraphError, match=r"the_node.*(cannot resize|is not possible)"):
+        load_onnx(model).graph({n: a.shape for n, a in feeds.items()})
+
+
+@pytest.mark.parametrize("edge", [1e30, np.nan, np.inf])
+def test_absurd_regions(edge: float) -> None:
+    roi, sizes = np.float32([0, 0, 0, 0, 1, 1, edge, 1]), i64(1, 1, 4, 4)
+    model, feeds = one_node(
+        "Resize", [f32(1, 1, 2, 2), roi, None, sizes], constants=[1, 3],
+        mode="linear", coordinate_transformation_mode="tf_crop_and_resize",
+    )  # fmt: skip
+    with pytest.raises(GraphError, match="region"):
+        load_onnx(model).graph({n: a.shape for n, a in feeds.items()})
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes here")
+def test_what_is_no_regular_file_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.onnx")
+    for path in (tmp_path / "pipe.onnx", "/dev/zero"):
+        with pytest.raises(ModelFileError, match="regular file"):
+            load_onnx(path)
+
+
+def test_what_is_neither_path_nor_bytes() -> None:
+    for source in (None, 3, _good().graph):
+        with pytest.raises(ModelFileError, match="given by its path"):
+            load_onnx(source)  # type: ignore[arg-type]

@@ -162,7 +162,7 @@ class Ctx:
             return self.graph.multi(op, *inputs, **attrs)
         results = definition.infer(attrs, *inputs)
         if any(math.prod(shape) > MAX_ELEMENTS for shape, _ in results):
-            raise GraphError(f"a tensor of shape {[list(s) for s, _ in results]} is not possible")
+            raise GraphError(f"a tensor of shape {', '.join(str(list(s)) for s, _ in results)} is not possible")
         size = sum(math.prod(shape) for shape, _ in results)
 
         def compute() -> list[np.ndarray]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from pathlib import Path
 
 import onnx
@@ -31,11 +32,17 @@ def read_model(source: str | os.PathLike[str] | bytes | onnx.ModelProto) -> tupl
         return source, None, "model"
     if isinstance(source, (bytes, bytearray, memoryview)):
         return _parse(bytes(source), "the model given as bytes"), None, "model"
+    if not isinstance(source, (str, os.PathLike)):
+        kind = type(source).__name__
+        raise ModelFileError(f"a model is given by its path, as bytes or as a ModelProto, not as {kind}")
     path = Path(source)
     try:
         if path.is_dir():
             raise ModelFileError(f"{str(path)!r} is a folder, not an ONNX file")
-        size = path.stat().st_size
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):  # a pipe would keep us waiting, a device need not end
+            raise ModelFileError(f"{str(path)!r} is not a regular file: save the model to one")
+        size = status.st_size
         if size > _MAX_BYTES:
             raise ModelFileError(
                 f"{str(path)!r} has {size} bytes; a file holds at most {_MAX_BYTES}: save weights as external data"

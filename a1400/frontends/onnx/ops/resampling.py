@@ -11,14 +11,23 @@ from a1400 import dtypes
 from a1400.errors import GraphError
 from a1400.frontends.onnx.context import Ctx
 from a1400.frontends.onnx.ops.registry import translates
-from a1400.graph.graph import Value
+from a1400.graph.graph import MAX_ELEMENTS, Value
 from a1400.kernels.resize_tables import axis_tables
+
+#: longest resized axis: its tables are made on the host
+_LONGEST = 2**24
+
+
+def _scaled(size: int, scale: float, extent: float = 1.0) -> int:
+    if not 0 < scale < 2**31:
+        raise GraphError(f"a scale of {scale} is not possible")
+    return math.floor(size * extent * scale)
 
 
 def _scaled_sizes(c: Ctx, x: Value, scales: Sequence[float]) -> list[int]:
-    if len(scales) != x.rank or any(not 0 < s < 2**31 for s in scales):
+    if len(scales) != x.rank:
         raise GraphError(f"scales {list(scales)} do not fit rank {x.rank}")
-    return [math.floor(n * s) for n, s in zip(x.shape, scales)]
+    return [_scaled(n, s) for n, s in zip(x.shape, scales)]
 
 
 @translates("Upsample")
@@ -53,6 +62,8 @@ def resize(c: Ctx) -> Value:
         roi = c.need(1, "the region of interest").reshape(-1)
         if roi.size != 2 * len(axes):
             raise GraphError(f"a region of {roi.size} numbers for {len(axes)} axes")
+        if not (np.abs(roi) < 2**31).all():
+            raise GraphError(f"a region of {roi.tolist()} is not possible")
         for i, a in enumerate(axes):
             rois[a] = (float(roi[i]), float(roi[i + len(axes)]))
     sizes, scales = list(x.shape), [1.0] * x.rank
@@ -77,7 +88,7 @@ def resize(c: Ctx) -> Value:
             scales[a] = s
             start, end = rois[a]
             extent = (end - start) if coordinate_mode == "tf_crop_and_resize" else 1.0
-            sizes[a] = math.floor(x.shape[a] * extent * s)
+            sizes[a] = _scaled(x.shape[a], s, extent)
     else:
         raise GraphError("neither sizes nor scales are given")
     return _resample(
@@ -104,6 +115,11 @@ def _resample(
         return x
     if any(n < 1 for n in sizes) or x.size == 0:
         raise GraphError(f"cannot resize {list(x.shape)} to {list(sizes)}")
+    if math.prod(sizes) > MAX_ELEMENTS or any(sizes[d] > _LONGEST for d in changed):
+        raise GraphError(
+            f"cannot resize {list(x.shape)} to {list(sizes)}: results have at most {MAX_ELEMENTS} elements, "
+            f"{_LONGEST} along an axis"
+        )
     whole = dtypes.is_float(x.dtype)
     if mode == "nearest" and not whole and not crop:
         # integers are only moved: exact at any size
