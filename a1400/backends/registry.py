@@ -44,7 +44,7 @@ def choose(backend: str | None = None, device: str | int | None = None) -> Devic
 def find(backend: str | None = None, device: str | int | None = None) -> DeviceInfo:
     """Like :func:`choose`, without opening the device."""
     backends = all_backends()
-    wanted = (backend or "").strip().lower() or None
+    wanted = str(backend or "").strip().lower() or None
     asked = "" if device is None else str(device).strip()
     if device is None:
         asked = config.device_from_environment() or ""
@@ -66,8 +66,8 @@ def _matches(info: DeviceInfo, asked: str) -> bool:
     text = asked.lower()
     if not text:
         return True
-    if text.isdigit():
-        return info.index == int(text)
+    if text.isdecimal():
+        return text.lstrip("0") == str(info.index).lstrip("0")
     return text == info.id or text in info.name.lower() or text in info.platform.lower()
 
 

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from collections import OrderedDict
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from os import PathLike
 from typing import Any, Protocol
 
 import numpy as np
 
+from a1400 import dtypes
 from a1400.backends.base import Device, DeviceInfo
 from a1400.engine.executor import DeviceWeights, ExecutionContext
 from a1400.engine.explain import Explanation
@@ -18,7 +20,7 @@ from a1400.engine.lowering import WeightStore
 from a1400.engine.plan import Plan, make_plan
 from a1400.errors import InputError
 from a1400.frontends.errors import NeedsValue
-from a1400.graph.graph import Graph
+from a1400.graph.graph import MAX_ELEMENTS, Graph
 from a1400.optimizer import PASSES, optimize
 
 #: plans kept per model; the least recently used goes first
@@ -103,9 +105,12 @@ class Model:
     def __init__(
         self, source: Source, device: Device, disable: Collection[str] = (), memory_limit: int | None = None
     ) -> None:
+        disable = (disable,) if isinstance(disable, str) else tuple(disable)
         unknown = sorted(set(disable) - set(PASSES))
         if unknown:
             raise InputError(f"there is no optimizer pass {', '.join(unknown)}; the passes are {', '.join(PASSES)}")
+        if memory_limit is not None and (not isinstance(memory_limit, (int, float)) or not memory_limit >= 0):
+            raise InputError(f"memory_limit is a number of bytes, not {memory_limit!r}")
         self._source, self._device = source, device
         self._disable, self._memory_limit = tuple(disable), memory_limit
         self._store, self._weights = WeightStore(), DeviceWeights(device)
@@ -167,9 +172,8 @@ class Model:
         ``shapes`` gives for each input an array, or a shape as a tuple.
         """
         arrays = {
-            name: np.zeros(value, self._source.inputs[name].dtype) if isinstance(value, (tuple, list)) else value
-            for name, value in shapes.items()
-            if name in self._source.inputs or self._unknown(name)
+            name: self._zeros(name, value) if isinstance(value, (tuple, list)) else value
+            for name, value in self._named(shapes).items()
         }
         entry = self._entry(self._check(arrays))
         context = self._acquire(entry)
@@ -179,19 +183,28 @@ class Model:
     def _unknown(self, name: str) -> bool:
         raise InputError(f"the model has no input {name!r}; its inputs are {', '.join(self._source.inputs)}")
 
-    def _check(self, feeds: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    def _zeros(self, name: str, shape: Sequence[Any]) -> np.ndarray:
+        whole = all(isinstance(d, (int, np.integer)) and d >= 0 for d in shape)
+        if not whole or math.prod(int(d) for d in shape) > MAX_ELEMENTS:
+            raise InputError(f"input {name!r} cannot have the shape {list(shape)}")
+        return np.zeros(tuple(shape), self._source.inputs[name].dtype)
+
+    def _named(self, feeds: Mapping[str, Any]) -> Mapping[str, Any]:
+        if not isinstance(feeds, Mapping):
+            raise InputError(f"inputs are given as a dict of name to array, not as {type(feeds).__name__}")
         for name in feeds:
             if name not in self._source.inputs:
                 self._unknown(name)
+        return feeds
+
+    def _check(self, feeds: Mapping[str, Any]) -> dict[str, np.ndarray]:
+        self._named(feeds)
         arrays: dict[str, np.ndarray] = {}
         symbols: dict[str, tuple[int, str]] = {}
         for name, info in self._source.inputs.items():
             if name not in feeds:
                 raise InputError(f"input {name!r} is missing; the model needs {', '.join(self._source.inputs)}")
-            given = feeds[name]
-            array = np.asarray(given)
-            if not isinstance(given, (np.ndarray, np.generic)) and array.dtype.kind == np.dtype(info.dtype).kind:
-                array = array.astype(info.dtype)  # Python numbers have no width of their own
+            array = _as_array(name, feeds[name], np.dtype(info.dtype))
             if array.dtype != info.dtype:
                 raise InputError(
                     f"input {name!r} is {array.dtype}, the model needs {info.dtype}; convert with .astype()"
@@ -293,6 +306,23 @@ class Model:
                 entry.idle.append(context)
         names = [f"{x.call.spec.name}/{x.call.variant.name}" for x in entry.plan.launches]
         return list(zip(names, seconds, strict=True))
+
+
+def _as_array(name: str, given: Any, dtype: np.dtype) -> np.ndarray:
+    """``given`` as an array; Python numbers have no width of their own and take ``dtype`` where it can hold them."""
+    try:
+        array = np.asarray(given)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"input {name!r} is not an array: {' '.join(str(error).split())}") from None
+    kinds = {"b": "b"}.get(dtype.kind, "biu" if dtypes.is_int(dtype) else "biuf")
+    if hasattr(given, "dtype") or array.dtype == dtype or (array.size and array.dtype.kind not in kinds):
+        return array
+    with np.errstate(all="ignore"):
+        made = array.astype(dtype)
+    fits = np.array_equal(made, array) if dtypes.is_int(dtype) else (np.isfinite(made) | ~np.isfinite(array)).all()
+    if not fits:
+        raise InputError(f"input {name!r} holds numbers that are out of range for {dtype}")
+    return made
 
 
 def _check_shape(

@@ -12,7 +12,7 @@ import pytest
 
 import a1400
 from a1400.backends.base import DeviceInfo
-from a1400.engine.model import PLAN_LIMIT
+from a1400.engine.model import PLAN_LIMIT, _as_array
 from a1400.errors import BackendNotFoundError, DeviceMemoryError, InputError
 from tests.engine.onnx_models import mlp, shaped_by_value
 
@@ -67,6 +67,11 @@ def test_results_belong_to_the_caller(path: Path, device_info: DeviceInfo) -> No
         ({"x": np.zeros((1, 32))}, "float64"),
         ({"x": np.zeros((1, 31), np.float32)}, "[1, 31]"),
         ({"x": np.zeros((32,), np.float32)}, "2 dimensions"),
+        ({"x": [[0.0] * 32, [0.0]]}, "not an array"),
+        ({"x": [[1e300] * 32]}, "out of range"),
+        ({"x": None}, "object"),
+        ([np.zeros((1, 32), np.float32)], "dict of name to array, not as list"),
+        (None, "dict of name to array"),
     ],
 )
 def test_wrong_inputs_are_named(path: Path, device_info: DeviceInfo, feeds: dict, words: str) -> None:
@@ -76,7 +81,20 @@ def test_wrong_inputs_are_named(path: Path, device_info: DeviceInfo, feeds: dict
 
 
 def test_python_lists_are_accepted(path: Path, device_info: DeviceInfo) -> None:
-    assert load(path, device_info).run({"x": [[0.5] * 32]})["y"].shape == (1, 10)
+    model = load(path, device_info)
+    assert model.run({"x": [[0.5] * 32]})["y"].shape == (1, 10)
+    np.testing.assert_array_equal(model([[2] * 32]), model(np.full((1, 32), 2, np.float32)))
+
+
+def test_python_numbers_must_fit_the_inputs_type() -> None:
+    x = _as_array("x", [1, 255], np.dtype(np.uint8))
+    assert x.dtype == np.uint8 and x.tolist() == [1, 255]
+    for numbers in ([256], [-1]):
+        with pytest.raises(InputError, match="out of range for uint8"):
+            _as_array("x", numbers, np.dtype(np.uint8))
+    assert _as_array("x", [0.5], np.dtype(np.int64)).dtype == np.float64  # refused, as an array of floats is
+    assert _as_array("x", np.float64(0.5), np.dtype(np.float32)).dtype == np.float64
+    assert _as_array("x", [], np.dtype(np.bool_)).dtype == np.bool_
 
 
 def test_an_input_that_gives_a_shape(tmp_path: Path, device_info: DeviceInfo) -> None:
@@ -155,8 +173,24 @@ def test_prepare_compiles_ahead(path: Path, device_info: DeviceInfo) -> None:
 
 
 def test_a_device_that_is_not_there(path: Path) -> None:
-    with pytest.raises(BackendNotFoundError, match="no_such_device"):
-        a1400.load(path, device="no_such_device")
+    for device in ("no_such_device", "²", "9" * 5000):
+        with pytest.raises(BackendNotFoundError, match=device):
+            a1400.load(path, device=device)
+    with pytest.raises(BackendNotFoundError, match="no backend '3'"):
+        a1400.load(path, backend=3)  # type: ignore[arg-type]
+
+
+def test_impossible_requests(path: Path, device_info: DeviceInfo) -> None:
+    model = load(path, device_info)
+    for shape in ((-1, 32), ("a", 32), (1.5, 32), (10**6, 10**6)):
+        with pytest.raises(InputError, match="cannot have the shape"):
+            model.prepare({"x": shape})
+    with pytest.raises(InputError, match="dict"):
+        model.prepare((1, 32))  # type: ignore[arg-type]
+    for limit in ("1GB", -1, float("nan")):
+        with pytest.raises(InputError, match="number of bytes"):
+            load(path, device_info, memory_limit=limit)
+    load(path, device_info, disable="fusion")
 
 
 def test_memory_of_results_is_used_again_only_when_let_go(path: Path, device_info: DeviceInfo) -> None:
