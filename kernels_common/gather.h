@@ -1,7 +1,7 @@
 #include "common/indices.h"
 
 KERNEL_ENTRY {
-    const int at = global_id(0);
+    const int at = group_id(0) * GROUP + local_id(0);
     if (at >= O * J * I) return;
     const int i = at % I;
     const int j = at / I % J;

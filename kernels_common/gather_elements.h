@@ -1,7 +1,7 @@
 #include "common/indices.h"
 
 KERNEL_ENTRY {
-    const int at = global_id(0);
+    const int at = group_id(0) * GROUP + local_id(0);
     if (at >= n0 * n1 * n2 * n3 * n4 * n5) return;
     int rest = at;
     int from = x_off;

@@ -5,7 +5,7 @@ KERNEL_ENTRY {
     const int source = b_off + i0 * b_b0 + i1 * b_b1 + column * b_n;
     const int target = p_off + i0 * p_b0 + i1 * p_b1 + group_id(0) * K * 32 + local_id(0);
     for (int i = 0; i < KB; i++) {
-        const int k = (group_id(1) * KB + i) * 8 + local_id(1);
+        const int k = (group_id(1) * KB + i) * LINES + local_id(1);
         if (k < K) {
             T_r v = (T_r)0;
             if (column < N) v = T_load(b, source + k * b_k);

@@ -1,7 +1,7 @@
 #include "common/grid_positions.h"
 
 KERNEL_ENTRY {
-    const int at = global_id(0);
+    const int at = group_id(0) * GROUP + local_id(0);
     if (at >= B * OH * OW * C) return;
     const int c = at % C;
     const int pixel = at / C;

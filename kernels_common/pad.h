@@ -1,7 +1,7 @@
 #include "common/pad_map.h"
 
 KERNEL_ENTRY {
-    const int at = global_id(0);
+    const int at = group_id(0) * GROUP + local_id(0);
     if (at >= d0 * d1 * d2 * d3 * d4 * d5) return;
     const int size[6] = {d0, d1, d2, d3, d4, d5};
     const int from[6] = {n0, n1, n2, n3, n4, n5};

@@ -2,7 +2,7 @@
 #include "common/pool_window.h"
 
 KERNEL_ENTRY {
-    const int at = global_id(0);
+    const int at = group_id(0) * GROUP + local_id(0);
     if (at < N * OD * OH * OW * C) {
         const int c = at % C, pixel = at / C, m = pixel % (OD * OH * OW), b = pixel / (OD * OH * OW);
         const int d0 = m / OW / OH * SD - PD, h0 = m / OW % OH * SH - PH, w0 = m % OW * SW - PW;

@@ -1,13 +1,12 @@
 /* Recurrent layers on GPUs: what the cells share.
  *
- * The including frame defines all_barrier() (local and global memory), the including cell GATES.  A work-group of 256
- * threads is 16 units x 16 slices of the inputs.  With ONE_STEP it makes 16 units of one row for one step, without it
+ * The including frame defines all_barrier() (local and global memory), the including cell GATES.  A work-group is 16
+ * units x SLICES slices of the inputs.  With ONE_STEP it makes 16 units of one row for one step, without it
  * all units of one row for all steps. */
 #include "common/recurrent_activation.h"
 RECURRENT_ACTIVATION(float)
 
 #define UNITS 16
-#define SLICES 16
 
 /* Sums of the gates g0 .. g1 - 1 of unit `lane` over the inputs, complete in the threads of slice 0. */
 #define RECURRENT_SUMS(NAME, P, LOAD)                                                                             \

@@ -1,5 +1,5 @@
 KERNEL_ENTRY {
-    const int at = global_id(0);
+    const int at = group_id(0) * GROUP + local_id(0);
     if (at >= B * OD * OH * OW * C) return;
     const int c = at % C;
     const int pixel = at / C;

@@ -5,8 +5,9 @@
 #define PARTS 64
 
 KERNEL_ENTRY {
-    const int i = global_id(0) % I;
-    const int part = global_id(0) / I;
+    const int at = group_id(0) * GROUP + local_id(0);
+    const int i = at % I;
+    const int part = at / I;
     if (part >= PARTS || part >= ROWS) return;
     const int size[6] = {n0, n1, n2, n3, n4, n5};
     for (int p = 0; p < P; p++) {

@@ -16,7 +16,7 @@ import numpy as np
 
 from a1400 import dtypes
 from a1400.backends.base import DeviceInfo
-from a1400.errors import UnsupportedOpError
+from a1400.errors import KernelArgumentError, UnsupportedOpError
 from a1400.graph.graph import Graph, Node, Value
 from a1400.kernels import spec as kernels
 from a1400.kernels.expr import Expr
@@ -234,6 +234,10 @@ class Lowering:
         spec = REGISTRY[name]
         chosen = spec.variant(variant) if variant else spec.choose(self.info, types, scalars)
         call = kernels.call(spec, chosen, types, buffers, scalars, tunables, slots)
+        fitted = chosen.fit(self.info, types, scalars, tunables)
+        if fitted is None:
+            raise KernelArgumentError(f"a work-group of kernel {name}/{chosen.name} is too large for {self.info.name}")
+        call.tunables = fitted
         groups, _ = call.geometry()
         if min(groups) <= 0:
             return

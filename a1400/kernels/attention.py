@@ -91,7 +91,10 @@ def _variants() -> tuple[Variant, ...]:
                     supports=_fits(limit), test_tunables=({"KEY_BLOCK": 32},))
         )  # fmt: skip
     for limit in (64, 128, 256):
-        result.append(Variant(f"gpu_d{limit}", "gpu", _gpu, (_head(limit),), supports=_fits(limit)))
+        result.append(
+            Variant(f"gpu_d{limit}", "gpu", _gpu, (_head(limit),), supports=_fits(limit),
+                    local_bytes=lambda types, t: 4 * (3 * 32 * 33 + 16 * t["MAX_D"]))
+        )  # fmt: skip
     return tuple(result)
 
 

@@ -78,6 +78,7 @@ def run_case(
         arguments = [SlotArgument(_guarded(device, stream, a), off, st) for a, off, st in arrays]
         slots[name] = (case.slots[name][0], arguments)
     kernel_call = call(spec, variant, case.types, buffers, case.scalars, tunables, slots)
+    kernel_call.tunables = variant.fit(device.info, case.types, case.scalars, tunables) or kernel_call.tunables
     bound = bind(kernel_call, device)
     stream.run([bound])
     stream.synchronize()

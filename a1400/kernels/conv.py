@@ -20,7 +20,15 @@ from a1400 import dtypes
 from a1400.backends.base import DeviceInfo, Grid
 from a1400.kernels import conv_cases, conv_shape
 from a1400.kernels.conv_pack import unpack_conv
-from a1400.kernels.gemm import MOST_BATCH_GROUPS, TILE_TUNABLES, cpu_tunables, floats_only, fp64_if_used, tile_fits
+from a1400.kernels.gemm import (
+    MOST_BATCH_GROUPS,
+    TILE_TUNABLES,
+    cpu_tunables,
+    floats_only,
+    fp64_if_used,
+    tile_bytes,
+    tile_fits,
+)
 from a1400.kernels.gemm_split import split_groups
 from a1400.kernels.spec import Case, KernelSpec, Scalars, Slot, Tunable, Tunables, Variant, params, register
 
@@ -79,6 +87,7 @@ conv = register(
             ),
             Variant(
                 "gpu", "gpu", _tile_geometry, TILE_TUNABLES, requires=fp64_if_used, constraint=tile_fits,
+                local_bytes=lambda types, t: tile_bytes(types, t) + 16 * t["BM"],
                 test_tunables=({"BM": 32, "BN": 64, "BK": 8, "RM": 2},),
             ),
             Variant(

@@ -98,9 +98,13 @@ def _nd_reference(arrays: Mapping[str, np.ndarray], s: Scalars, case: Case) -> d
     return {"y": np.take_along_axis(x, row[..., None], axis=1).reshape(case.outputs["y"][0])}
 
 
-def per_element(total: int) -> tuple[Grid, Grid]:
-    """Geometry of one work-item per element."""
-    return (ceil_div(total, 256), 1, 1), (256, 1, 1)
+#: work-items of a group, where each has an element of its own
+GROUP = (Tunable("GROUP", 256, (64, 128, 256), "work-items per group"),)
+
+
+def per_element(total: int, t: Tunables) -> tuple[Grid, Grid]:
+    """Geometry of one work-item per element, with the tunables :data:`GROUP`."""
+    return (ceil_div(total, t["GROUP"]), 1, 1), (t["GROUP"], 1, 1)
 
 
 def _cpu_rows(s: Scalars, t: Tunables) -> tuple[Grid, Grid]:
@@ -206,7 +210,7 @@ GATHER = register(
             Variant("cpu", "cpu", _cpu_rows,
                     (Tunable("CHUNK", 16384, (4096, 16384, 65536), "elements that one work-item moves"),),
                     ("opencl",), "cpu/gather", test_tunables=({"CHUNK": 64},)),
-            Variant("gpu", "gpu", lambda s, t: per_element(int(s["O"] * s["J"] * s["I"]))),
+            Variant("gpu", "gpu", lambda s, t: per_element(int(s["O"] * s["J"] * s["I"]), t), GROUP),
         ),
         reference=_gather_reference,
         cases=_gather_cases,
@@ -224,7 +228,9 @@ GATHER_ELEMENTS = register(
             + "\nint x_axis\nint N\nint x_off"
         ),
         variants=(
-            Variant("any", "any", lambda s, t: per_element(int(np.prod([int(s[f"n{d}"]) for d in range(RANK)])))),
+            Variant(
+                "any", "any", lambda s, t: per_element(int(np.prod([int(s[f"n{d}"]) for d in range(RANK)])), t), GROUP
+            ),
         ),
         reference=_elements_reference,
         cases=_elements_cases,
@@ -238,7 +244,7 @@ GATHER_ND = register(
         name="gather_nd",
         doc="slices by index tuples (ONNX GatherND)",
         params=params("in x: T\nin idx: TI\nout y: T\nint BATCH\nint P\nint K\nint I\n" + _SIZES),
-        variants=(Variant("any", "any", lambda s, t: per_element(int(s["BATCH"] * s["P"] * s["I"]))),),
+        variants=(Variant("any", "any", lambda s, t: per_element(int(s["BATCH"] * s["P"] * s["I"]), t), GROUP),),
         reference=_nd_reference,
         cases=_nd_cases,
         types=_TYPES,

@@ -110,6 +110,11 @@ def tile_fits(t: Tunables) -> bool:
     return 16 <= threads <= 256 and threads % t["BK"] == 0 and 8 * t["BK"] * (t["BM"] + t["BN"] + 2) <= 32768
 
 
+def tile_bytes(types: Mapping[str, np.dtype], t: Tunables) -> int:
+    """Local memory of a tile."""
+    return accumulator(types["ACC"]).itemsize * t["BK"] * (t["BM"] + t["BN"] + 2)
+
+
 TILE_TUNABLES = (
     Tunable("BM", 64, (32, 64, 128), "rows of a group's tile"),
     Tunable("BN", 64, (32, 64, 128), "columns of a group's tile"),
@@ -184,6 +189,7 @@ gemm = register(
         variants=(
             Variant(
                 "gpu", "gpu", _tile_geometry, TILE_TUNABLES, requires=fp64_if_used, constraint=tile_fits,
+                local_bytes=tile_bytes,
                 test_tunables=(
                     {"BM": 32, "BN": 64, "BK": 8, "RM": 2}, {"BM": 128, "BN": 128, "BK": 8, "RM": 8, "RN": 8},
                 ),

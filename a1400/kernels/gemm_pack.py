@@ -74,7 +74,7 @@ def _reference(arrays: Mapping[str, np.ndarray], s: Scalars, case: Case) -> dict
 
 def _geometry(s: Scalars, t: Tunables) -> tuple[Grid, Grid]:
     panels, k = -(-int(s["N"]) // PANEL), int(s["K"])
-    return (panels, -(-k // (8 * t["KB"])), int(s["nb0"]) * int(s["nb1"])), (PANEL, 8, 1)
+    return (panels, -(-k // (t["LINES"] * t["KB"])), int(s["nb0"]) * int(s["nb1"])), (PANEL, t["LINES"], 1)
 
 
 def _cpu_geometry(s: Scalars, t: Tunables) -> tuple[Grid, Grid]:
@@ -143,7 +143,13 @@ gemm_pack = register(
                 "cpu", "cpu", _cpu_geometry, (Tunable("KB", 256, (128, 256, 512), "rows of B per work-item"),),
                 backends=("opencl",), source="cpu/gemm_pack", vector_width=16, test_tunables=({"KB": 128},),
             ),
-            Variant("any", "any", _geometry, (Tunable("KB", 4, (1, 4, 16), "rows of B per thread"),)),
+            Variant(
+                "any", "any", _geometry,
+                (
+                    Tunable("KB", 4, (1, 4, 16), "rows of B per thread"),
+                    Tunable("LINES", 8, (2, 4, 8), "lines of threads"),
+                ),
+            ),
         ),
         reference=_reference,
         cases=_cases,

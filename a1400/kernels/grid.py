@@ -22,7 +22,7 @@ import numpy as np
 
 from a1400 import dtypes
 from a1400.backends.base import Grid
-from a1400.kernels.gather import per_element
+from a1400.kernels.gather import GROUP, per_element
 from a1400.kernels.spec import Case, Data, KernelSpec, Scalars, Tunable, Tunables, Variant, params, register
 from a1400.kernels.strided import ceil_div, dense, strided
 
@@ -175,7 +175,7 @@ SPEC = register(
             Variant("cpu", "cpu", _cpu,
                     (Tunable("CHUNK", 8192, (2048, 8192, 32768), "elements that one work-item writes"),),
                     ("opencl",), "cpu/grid_sample", 16, test_tunables=({"CHUNK": 64},)),
-            Variant("gpu", "gpu", lambda s, t: per_element(int(s["B"] * s["OH"] * s["OW"] * s["C"]))),
+            Variant("gpu", "gpu", lambda s, t: per_element(int(s["B"] * s["OH"] * s["OW"] * s["C"]), t), GROUP),
         ),
         reference=reference,
         cases=cases,

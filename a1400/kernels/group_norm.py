@@ -121,7 +121,11 @@ _APPLY_VARIANTS = (
         "cpu", "cpu", lambda s, t: cpu_blocks(int(s["N"] * s["P"]), int(s["N"] * s["P"] * s["C"])),
         backends=("opencl",), source="cpu/group_norm_apply", vector_width=WIDTH,
     ),
-    Variant("thread", "any", lambda s, t: ((ceil_div(int(s["N"] * s["P"] * s["C"]), 128), 1, 1), (128, 1, 1))),
+    Variant(
+        "thread", "any",
+        lambda s, t: ((ceil_div(int(s["N"] * s["P"] * s["C"]), t["GROUP"]), 1, 1), (t["GROUP"], 1, 1)),
+        (Tunable("GROUP", 128, (64, 128, 256), "work-items per group"),),
+    ),
 )  # fmt: skip
 
 

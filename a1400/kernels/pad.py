@@ -22,7 +22,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 
 from a1400.backends.base import Grid
-from a1400.kernels.gather import RANK, WORDS, per_element
+from a1400.kernels.gather import GROUP, RANK, WORDS, per_element
 from a1400.kernels.spec import Case, Data, KernelSpec, Scalars, Tunable, Tunables, Variant, params, register
 from a1400.kernels.strided import ceil_div, dense, strided
 
@@ -131,7 +131,9 @@ SPEC = register(
             Variant("cpu", "cpu", _rows,
                     (Tunable("CHUNK", 16384, (4096, 16384, 65536), "elements that one work-item writes"),),
                     ("opencl",), "cpu/pad", test_tunables=({"CHUNK": 64},)),
-            Variant("gpu", "gpu", lambda s, t: per_element(int(np.prod([int(s[f"d{k}"]) for k in range(RANK)])))),
+            Variant(
+                "gpu", "gpu", lambda s, t: per_element(int(np.prod([int(s[f"d{k}"]) for k in range(RANK)])), t), GROUP
+            ),
         ),
         reference=reference,
         cases=cases,

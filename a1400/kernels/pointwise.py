@@ -92,7 +92,8 @@ def needs_fp64(code: SlotCode, out_dtype: np.dtype) -> bool:
 def choose_pointwise_variant(info: DeviceInfo, code: SlotCode, out_dtype: np.dtype, rank: int = 1) -> Variant:
     """The variant of ``pointwise_<rank>`` that suits ``info``: explicit vectors on OpenCL CPUs, threads elsewhere."""
     spec = POINTWISE[rank]
-    return spec.choose(info, {"T": np.dtype(out_dtype)}, {})
+    widest = np.dtype(np.float64) if needs_fp64(code, out_dtype) else np.dtype(out_dtype)
+    return spec.choose(info, {"T": widest}, {p.name: 1 for p in spec.params if p.kind == "scalar"})
 
 
 def flops_per_element(expr: Expr) -> int:

@@ -42,6 +42,7 @@ from a1400.kernels.spec import (
     Scalars,
     Slot,
     SlotCode,
+    Tunable,
     Tunables,
     Variant,
     params,
@@ -178,7 +179,7 @@ def _work(s: Scalars) -> int:
 
 
 def _thread(s: Scalars, t: Tunables) -> tuple[Grid, Grid]:
-    return (ceil_div(_outputs(s), 128), 1, 1), (128, 1, 1)
+    return (ceil_div(_outputs(s), t["GROUP"]), 1, 1), (t["GROUP"], 1, 1)
 
 
 def _variants(source: str, narrowest: int) -> tuple[Variant, ...]:
@@ -188,7 +189,10 @@ def _variants(source: str, narrowest: int) -> tuple[Variant, ...]:
             backends=("opencl",), source=f"cpu/{source}", vector_width=WIDTH, requires=runs_vectors,
             supports=lambda s: s["C"] >= narrowest,
         ),
-        Variant("thread", "any", _thread, requires=runs, source=source),
+        Variant(
+            "thread", "any", _thread, (Tunable("GROUP", 128, (64, 128, 256), "work-items per group"),), requires=runs,
+            source=source,
+        ),
     )  # fmt: skip
 
 

@@ -76,11 +76,11 @@ def _cpu_step(s: Scalars, t: Tunables) -> tuple[Grid, Grid]:
 
 
 def _gpu_sequence(s: Scalars, t: Tunables) -> tuple[Grid, Grid]:
-    return (int(s["B"]), 1, 1), (256, 1, 1)
+    return (int(s["B"]), 1, 1), (UNITS * t["SLICES"], 1, 1)
 
 
 def _gpu_step(s: Scalars, t: Tunables) -> tuple[Grid, Grid]:
-    return (ceil_div(s["H"], UNITS) * int(s["B"]), 1, 1), (256, 1, 1)
+    return (ceil_div(s["H"], UNITS) * int(s["B"]), 1, 1), (UNITS * t["SLICES"], 1, 1)
 
 
 def _one_step(s: Scalars) -> bool:
@@ -95,13 +95,15 @@ def _variants(name: str) -> tuple[Variant, ...]:
     rows = Tunable("ROWS", _ROWS, (1, 2, 4), "rows of the batch that one work-item takes together")
     blocks = Tunable("BLOCKS", 4, (1, 2, 4, 8), "blocks of 16 hidden units that one work-item takes")
     step, sequence = Tunable("ONE_STEP", 1, (1,), "1"), Tunable("ONE_STEP", 0, (0,), "0: all hidden units")
+    slices = Tunable("SLICES", 16, (4, 8, 16), "threads that share a hidden unit's inputs")
     cpu = {"backends": ("opencl",), "source": f"cpu/{name}", "vector_width": 16}
     return (
         Variant("cpu_step", "cpu", _cpu_step, (rows, blocks, step), supports=_one_step, **cpu),  # type: ignore[arg-type]
         Variant("cpu_sequence", "cpu", _cpu_sequence, (rows, Tunable("BLOCKS", 1, (1,), "1: not used"), sequence),
                 supports=_whole, test_tunables=({"ROWS": 1},), **cpu),  # type: ignore[arg-type]
-        Variant("gpu_step", "gpu", _gpu_step, (step,), supports=_one_step),
-        Variant("gpu_sequence", "gpu", _gpu_sequence, (sequence,), supports=_whole),
+        Variant("gpu_step", "gpu", _gpu_step, (step, slices), supports=_one_step),
+        Variant("gpu_sequence", "gpu", _gpu_sequence, (sequence, slices), supports=_whole,
+                test_tunables=({"SLICES": 4},)),
     )  # fmt: skip
 
 

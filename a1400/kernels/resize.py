@@ -30,7 +30,7 @@ from a1400 import dtypes
 from a1400.backends.base import Grid
 from a1400.kernels.check import slot_reference
 from a1400.kernels.expr import apply, arg
-from a1400.kernels.gather import per_element
+from a1400.kernels.gather import GROUP, per_element
 from a1400.kernels.resize_tables import axis_tables, identity
 from a1400.kernels.spec import (
     Case,
@@ -161,7 +161,9 @@ SPEC = register(
                     (Tunable("CHUNK", 8192, (2048, 8192, 32768), "elements that one work-item writes"),),
                     ("opencl",), "cpu/resize", 16, supports=lambda s: s["TD"] * s["TH"] * s["TW"] <= 256,
                     test_tunables=({"CHUNK": 64},)),
-            Variant("gpu", "gpu", lambda s, t: per_element(int(s["B"] * s["OD"] * s["OH"] * s["OW"] * s["C"]))),
+            Variant(
+                "gpu", "gpu", lambda s, t: per_element(int(s["B"] * s["OD"] * s["OH"] * s["OW"] * s["C"]), t), GROUP
+            ),
         ),
         reference=reference,
         cases=cases,

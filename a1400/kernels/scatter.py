@@ -23,7 +23,7 @@ import numpy as np
 from a1400 import dtypes
 from a1400.backends.base import Grid
 from a1400.kernels import gather
-from a1400.kernels.gather import INDEX_TYPES, RANK, per_element
+from a1400.kernels.gather import GROUP, INDEX_TYPES, RANK, per_element
 from a1400.kernels.spec import Case, Data, KernelSpec, Scalars, Tunables, Variant, params, register
 from a1400.kernels.strided import ceil_div
 
@@ -171,7 +171,7 @@ SCATTER_ND = register(
             "in idx: TI\nin updates: T\ninout y: T\nint P\nint K\nint I\n" + _SIZES + "\nint ROWS\nint reduction"
         ),
         variants=(
-            Variant("any", "any", lambda s, t: per_element(int(s["I"]) * PARTS),
+            Variant("any", "any", lambda s, t: per_element(int(s["I"]) * PARTS, t), GROUP,
                     requires=lambda i, t: i.fp64 or t["T"] != np.float64),
         ),
         reference=_nd_reference,

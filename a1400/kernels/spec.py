@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import product
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -134,8 +136,9 @@ class Variant:
     have it; ``source`` is the path under ``kernels_<language>/`` without suffix (default: the spec's name).
     ``geometry(scalars, tunables)`` gives (groups, group_size).  ``requires`` says whether a device can run it
     for given dtypes; ``constraint`` whether tunables fit together; ``supports`` whether it can compute a
-    call with these scalars at all.  ``vector_width`` > 1 asks for ``*_V`` slot macros.  ``test_tunables``
-    are further settings that the conformance tests run.
+    call with these scalars at all.  ``local_bytes(types, tunables)`` is the local memory of a work-group (a KiB or two
+    need not be told).  ``vector_width`` > 1 asks for ``*_V`` slot macros.  ``test_tunables`` are further settings that
+    the conformance tests run.
     """
 
     name: str
@@ -148,6 +151,7 @@ class Variant:
     requires: Callable[[DeviceInfo, Mapping[str, np.dtype]], bool] = always
     constraint: Callable[[Tunables], bool] = lambda t: True
     supports: Callable[[Scalars], bool] = lambda s: True
+    local_bytes: Callable[[Mapping[str, np.dtype], Tunables], int] = lambda types, t: 0
     test_tunables: tuple[Mapping[str, int], ...] = ()
 
     def settings(self, overrides: Mapping[str, int] | None = None) -> dict[str, int]:
@@ -160,6 +164,33 @@ class Variant:
         if not self.constraint(chosen):
             raise KernelArgumentError(f"variant {self.name}: tunables {chosen} do not fit together")
         return chosen
+
+    def fit(
+        self, info: DeviceInfo, types: Mapping[str, np.dtype], scalars: Scalars,
+        overrides: Mapping[str, int] | None = None,
+    ) -> dict[str, int] | None:  # fmt: skip
+        """Settings whose work-groups ``info`` can hold; None where there are none.
+
+        The defaults (updated by ``overrides``, which stay) where they fit, else the largest work-group that does, with
+        as few tunables changed as that takes.
+        """
+
+        def items(t: Tunables) -> int:
+            return prod(self.geometry(scalars, t)[1])
+
+        def fits(t: Tunables) -> bool:
+            return items(t) <= info.max_group_size and self.local_bytes(types, t) <= info.local_memory
+
+        wanted = self.settings(overrides)
+        if fits(wanted):
+            return wanted
+        free = [t for t in self.tunables if t.name not in (overrides or {})]
+        tried = [{**wanted, **dict(zip((t.name for t in free), v))} for v in product(*(t.values for t in free))]
+        return max(
+            (t for t in tried if self.constraint(t) and fits(t)),
+            key=lambda t: (items(t), sum(t[name] == value for name, value in wanted.items())),
+            default=None,
+        )
 
 
 @dataclass(frozen=True)
@@ -252,9 +283,19 @@ class KernelSpec:
     def choose(self, info: DeviceInfo, types: Mapping[str, np.dtype], scalars: Scalars) -> Variant:
         """The variant to use on ``info``; raises when the device can run none."""
         for v in self.executable(info, types):
-            if v.supports(scalars):
+            if v.supports(scalars) and v.fit(info, types, scalars) is not None:
                 return v
-        raise KernelArgumentError(f"no variant of kernel {self.name} runs on {info.name} for {dict(types)}")
+        raise KernelArgumentError(
+            f"no variant of kernel {self.name} runs on {info.name} for { {k: str(t) for k, t in types.items()} } (its "
+            f"work-groups have up to {info.max_group_size} work-items and {info.local_memory:,} bytes of local memory)"
+        )
+
+    def suits(self, info: DeviceInfo, types: Mapping[str, np.dtype], scalars: Scalars) -> bool:
+        """Whether a variant meant for the class of ``info`` can compute the call there."""
+        try:
+            return self.choose(info, types, scalars).kind in (info.kind, "any")
+        except KernelArgumentError:
+            return False
 
 
 @dataclass

@@ -79,6 +79,7 @@ _VARIANTS = (
     Variant(
         "merge", "gpu", _row_groups, (_GROUP, Tunable("HALF", MERGE_K, (MERGE_K,), "list kept, at least k")),
         source="topk", requires=runs, supports=lambda s: s["k"] <= MERGE_K,
+        local_bytes=lambda types, t: 16 * t["HALF"],
     ),
     Variant(
         "sort", "gpu", _row_groups, (_GROUP,), source="topk_sort", requires=runs, supports=lambda s: s["k"] == s["n"]

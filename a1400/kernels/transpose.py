@@ -121,6 +121,7 @@ TRANSPOSE = register(
             Variant(
                 "gpu", "gpu", _gpu,
                 (Tunable("TILE", 32, (16, 32), "side of a tile"), Tunable("LINES", 8, (4, 8), "lines of threads")),
+                local_bytes=lambda types, t: types["T"].itemsize * t["TILE"] * (t["TILE"] + 1),
                 test_tunables=({"TILE": 16, "LINES": 8},),
             ),
         ),

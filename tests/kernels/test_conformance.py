@@ -33,6 +33,7 @@ def executes(spec: KernelSpec, variant: Variant, case: Case, device: Device) -> 
     return (
         variant in spec.executable(device.info, case.types)
         and variant.supports(case.scalars)
+        and variant.fit(device.info, case.types, case.scalars) is not None
         and (device.info.fp64 or not uses_double(case))
     )
 
@@ -46,6 +47,8 @@ def test_cases(spec: KernelSpec, variant: Variant, device: Device) -> None:
             continue
         for exact in modes(spec, case):
             for tunables in (None, *variant.test_tunables):
+                if variant.fit(device.info, case.types, case.scalars, tunables) is None:
+                    continue
                 ran += 1
                 where = f"{case.name} [{'exact' if exact else 'random'}{f', {dict(tunables)}' if tunables else ''}]"
                 try:

@@ -8,11 +8,8 @@ from a1400.engine.lower.linear import Product, emit_product
 from a1400.engine.lowering import Lowering, lowers, split_inputs
 from a1400.graph.graph import Node, Value
 from a1400.kernels import expr as expressions
-from a1400.kernels.spec import SlotArgument, SlotCode
+from a1400.kernels.spec import REGISTRY, SlotArgument, SlotCode
 from a1400.memory.storage import View, dense_strides
-
-#: larger heads have no attention kernel; they are composed of products and a softmax
-LARGEST_HEAD = 256
 
 
 @lowers("attention")
@@ -25,9 +22,6 @@ def _attention(lw: Lowering, node: Node) -> None:
     target = _result(lw, node)
     if target.size == 0:
         return
-    if max(d, dv) > LARGEST_HEAD:
-        _composed(lw, node, q, k, v, mask, target)
-        return
     scalars = {
         "B": b, "H": h, "HK": hk, "S": s, "T_len": t, "D": d, "DV": dv, "causal": int(bool(node.attrs["causal"])),
         "causal_offset": int(node.attrs["causal_offset"]), "scale": float(node.attrs["scale"]),
@@ -37,6 +31,9 @@ def _attention(lw: Lowering, node: Node) -> None:
             f"{name}_off": view.offset, f"{name}_b": view.strides[0], f"{name}_h": view.strides[1],
             f"{name}_{row}": view.strides[2],
         }  # fmt: skip
+    if not REGISTRY["attention"].suits(lw.info, {"T": q.dtype}, scalars):
+        _composed(lw, node, q, k, v, mask, target)
+        return
     slots = {}
     if (score := _score(lw, mask, q.dtype, (b, h, s, t))) is not None:
         slots["SCORE"] = score
@@ -82,7 +79,7 @@ def _score(
 
 
 def _composed(lw: Lowering, node: Node, q: View, k: View, v: View, mask: Value | None, target: View) -> None:
-    """scores = q k^T, softmax, product with v: for heads beyond :data:`LARGEST_HEAD`."""
+    """scores = q k^T, softmax, product with v: for large heads, and devices whose work-groups are too small."""
     from a1400.engine.lower.reduction import emit_softmax
 
     b, h, s, _ = q.shape
