@@ -5,7 +5,8 @@
 KERNEL_ENTRY {
     LOCAL_ARRAY(float, team, LANES * CHANNELS);
     const int lid = local_id(0), lane = lid / CHANNELS, neighbour = CHANNELS, first = lid % CHANNELS;
-    const int c = group_id(0) * CHANNELS + first, s = group_id(1) % S, n = group_id(1) / S;
+    const int across = (C + CHANNELS - 1) / CHANNELS, part_of = group_id(0) / across;
+    const int c = group_id(0) % across * CHANNELS + first, s = part_of % S, n = part_of / S;
     const int start = s * chunk, stop = min(P, start + chunk), end = c < C ? stop : start;
     const int from = x_off + n * P * x_ld + c;
     float mean = 0, square = 0;

@@ -4,7 +4,8 @@
 
 KERNEL_ENTRY {
     LOCAL_ARRAY(ITEM, tile, GROUP);
-    const int lid = local_id(0), row = group_id(1), base = x_off + row * x_row, mine = group_id(0) * GROUP + lid;
+    const int lid = local_id(0), across = (n + GROUP - 1) / GROUP, row = group_id(0) / across;
+    const int base = x_off + row * x_row, mine = group_id(0) % across * GROUP + lid;
     const ITEM item = mine < n ? ITEM_MAKE(mine) : ITEM_NONE;
     int place = 0;
     for (int start = 0; start < n; start += GROUP) {

@@ -98,8 +98,7 @@ def _apply_reference(arrays: Mapping[str, np.ndarray], s: Scalars, case: Case) -
 
 
 def _partial_groups(s: Scalars, t: Tunables) -> tuple[Grid, Grid]:
-    groups = (ceil_div(int(s["C"]), t["CHANNELS"]), int(s["N"] * s["S"]), 1)
-    return groups, (t["CHANNELS"] * t["LANES"], 1, 1)
+    return (ceil_div(int(s["C"]), t["CHANNELS"]) * int(s["N"] * s["S"]), 1, 1), (t["CHANNELS"] * t["LANES"], 1, 1)
 
 
 _PARTIAL_VARIANTS = (

@@ -61,7 +61,7 @@ def _cpu(s: Scalars, t: Tunables) -> tuple[Grid, Grid]:
 
 
 def _rank(s: Scalars, t: Tunables) -> tuple[Grid, Grid]:
-    return (ceil_div(int(s["n"]), t["GROUP"]), int(s["rows"]), 1), (t["GROUP"], 1, 1)
+    return (ceil_div(int(s["n"]), t["GROUP"]) * int(s["rows"]), 1, 1), (t["GROUP"], 1, 1)
 
 
 def _row_groups(s: Scalars, t: Tunables) -> tuple[Grid, Grid]:
