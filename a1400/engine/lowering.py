@@ -17,7 +17,7 @@ import numpy as np
 from a1400 import dtypes
 from a1400.backends.base import DeviceInfo
 from a1400.errors import KernelArgumentError, UnsupportedOpError
-from a1400.graph.graph import Graph, Node, Value
+from a1400.graph.graph import MAX_ELEMENTS, Graph, Node, Value
 from a1400.kernels import spec as kernels
 from a1400.kernels.expr import Expr
 from a1400.kernels.spec import REGISTRY, KernelCall, Operand, SlotArgument, SlotCode
@@ -186,6 +186,8 @@ class Lowering:
     def temporary(self, shape: Sequence[int], dtype: np.dtype) -> View:
         """Fresh arena memory."""
         count = int(np.prod(tuple(shape), dtype=np.int64))
+        if count > MAX_ELEMENTS:
+            raise KernelArgumentError(f"an intermediate tensor of shape {list(shape)} is too large for 32-bit indices")
         storage = Storage("arena", max(count * np.dtype(dtype).itemsize, 1))
         self.storages.append(storage)
         return View(storage, np.dtype(dtype), tuple(shape), dense_strides(tuple(shape)))

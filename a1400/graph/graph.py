@@ -15,8 +15,8 @@ from a1400.errors import GraphError
 
 #: results up to this many elements are folded at once when all operands are constants
 FOLD_LIMIT = 4096
-#: no single tensor may have more elements than a 32-bit kernel index can reach
-MAX_ELEMENTS = 2**31 - 1
+#: no single tensor may have more elements than a 32-bit kernel index can reach, even in the work-items past its end
+MAX_ELEMENTS = 2**31 - 2**16
 
 
 class Value:

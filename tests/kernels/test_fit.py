@@ -11,7 +11,7 @@ import pytest
 from a1400.backends.base import Device, DeviceInfo
 from a1400.backends.opencl import OpenCLDevice
 from a1400.engine.executor import DeviceWeights, ExecutionContext
-from a1400.engine.lowering import WeightStore
+from a1400.engine.lowering import Lowering, WeightStore
 from a1400.engine.plan import make_plan
 from a1400.errors import KernelArgumentError
 from a1400.graph import Graph
@@ -92,3 +92,26 @@ def test_graphs_run_with_small_groups(name: str, device: Device) -> None:
     for output, array in want.items():
         rtol = 2e-3 if array.dtype.itemsize == 2 else 2e-5
         np.testing.assert_allclose(got[output].astype(np.float64), array.astype(np.float64), rtol=rtol, atol=rtol * 8)
+
+
+@pytest.mark.parametrize("name", ["topk", "group_norm_partial"])
+def test_many_rows_stay_within_the_grid_of_cuda(name: str) -> None:
+    """Dimensions 1 and 2 of a grid end at 65,535; how many rows or images there are must not meet that limit."""
+    spec = load_all()[name]
+    case = next(iter(spec.cases()))
+    many = {"N": 70_000, "S": 1} if name == "group_norm_partial" else {"rows": 70_000, "n": 700, "k": 600}
+    scalars = {**case.scalars, **many}
+    variant = spec.choose(GPU, case.types, scalars)
+    groups, _ = variant.geometry(scalars, variant.settings())
+    assert groups[0] >= 70_000
+    assert groups[1:] == (1, 1)
+
+
+def test_intermediate_beyond_32_bit_indices_is_refused() -> None:
+    """The scores of composed attention may have more elements than any tensor of the model."""
+    g = Graph("large")
+    shape = (1, 1, 50_000, 512)
+    q, k, v = (g.input(n, shape, np.dtype(np.float32)) for n in "qkv")
+    g.output("y", g.op("attention", q, k, v, scale=1.0))
+    with pytest.raises(KernelArgumentError, match="too large for 32-bit indices"):
+        Lowering(g, GPU, WeightStore()).run()
