@@ -68,7 +68,7 @@ def bench(
     ] = None,
     threads: Annotated[
         int | None,
-        typer.Option("--threads", min=1, help="ONNX Runtime's threads (default: all cores, as OpenCL uses)."),
+        typer.Option("--threads", min=1, max=1024, help="ONNX Runtime's threads (default: all cores, as OpenCL uses)."),
     ] = None,
     start: Annotated[bool, typer.Option(help="Also measure cold and warm start in processes of their own.")] = True,
     dim: DimOption = None,

@@ -117,6 +117,10 @@ def command(function: Callable[..., None]) -> Callable[..., None]:
             raise typer.Exit(1) from None
         except (typer.Exit, typer.Abort):
             raise
+        except MemoryError as error:
+            if debug:
+                raise
+            fail(f"there is not enough memory; use smaller inputs ({error or 'no memory left'})")
         except Exception as error:
             if debug:
                 raise
@@ -240,7 +244,7 @@ def parse_size(text: str | None) -> int | None:
     """``512MB``, ``2GiB`` or a plain number of bytes as bytes."""
     if text is None:
         return None
-    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([kmg]i?)?b?", text.strip().lower())
+    found = re.fullmatch(r"(\d{1,15}(?:\.\d{1,15})?)\s*([kmg]i?)?b?", text.strip().lower())
     if not found:
         raise UsageError(f"--memory-limit wants a size such as 512MB or 2GB, not {text!r}")
     return int(float(found.group(1)) * _UNITS[found.group(2) or ""])

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -107,8 +108,11 @@ def random_inputs(
         if np.prod(shape, dtype=float) > 2**31:
             raise InputError(f"input {name!r} of shape {shape_text(shape)} is too large")
         dtype = np.dtype(spec.dtype)
-        values = rng.standard_normal(shape) if dtypes.is_float(dtype) else rng.integers(0, 2, shape)
-        made[name] = np.asarray(values).astype(dtype)
+        try:
+            values = rng.standard_normal(shape) if dtypes.is_float(dtype) else rng.integers(0, 2, shape)
+            made[name] = np.asarray(values).astype(dtype)
+        except MemoryError:
+            raise InputError(f"there is no memory for input {name!r} of shape {shape_text(shape)}") from None
     if made:
         listed = ", ".join(f"{name} ({array.dtype} {shape_text(array.shape)})" for name, array in made.items())
         notes.append(f"random numbers for {listed}")
@@ -161,9 +165,13 @@ def _no_input(name: str, declared: Mapping[str, Any]) -> str:
 
 def _split(item: str, declared: Mapping[str, Any]) -> tuple[str | None, Path]:
     """``NAME=FILE`` or ``FILE``; a file whose own name holds ``=`` is still a file."""
+    if not item:
+        raise UsageError("--input wants a file, not an empty name")
     # Input names may hold "=" too: the longest declared name that fits wins.
     for name in sorted(declared, key=len, reverse=True):
         if item.startswith(f"{name}="):
+            if item == f"{name}=":
+                raise UsageError(f"--input {name}= wants a file after the =")
             return name, Path(item[len(name) + 1 :])
     if "=" in item and not Path(item).exists():
         raise UsageError(_no_input(item.partition("=")[0], declared))
@@ -222,16 +230,33 @@ def _read(path: Path, name: str, spec: Any, picture_options: Mapping[str, Any]) 
 
 
 def _open(path: Path) -> Any:
-    try:
+    """An array, or an archive of arrays: what the file holds counts, not how its name ends."""
+    if path.exists() and not path.is_file():  # a pipe would keep us waiting
+        raise InputError(f"{path} is not a file")
+    with _errors(str(path)):
         return np.load(path, allow_pickle=False)
+
+
+@contextmanager
+def _errors(what: str) -> Iterator[None]:
+    try:
+        yield
     except FileNotFoundError:
-        raise InputError(f"input file {path} does not exist") from None
+        raise InputError(f"input file {what} does not exist") from None
+    except MemoryError as error:
+        raise InputError(f"cannot read {what}: {error}") from None
     except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise InputError(f"cannot read {path}: {' '.join(str(error).split())}") from None
+        text = " ".join(str(error).split())
+        if "pickle" in text:  # NumPy says this of everything that does not begin as its files do
+            text = "it is no .npy or .npz file, or holds Python objects instead of numbers"
+        raise InputError(f"cannot read {what}: {text}") from None
 
 
 def _names(path: Path) -> list[str]:
-    with _open(path) as archive:
+    opened = _open(path)
+    if isinstance(opened, np.ndarray):
+        return []
+    with opened as archive:
         return list(archive.files)
 
 
@@ -243,10 +268,8 @@ def _load(path: Path, name: str) -> Array:
         key = name if name in archive.files else archive.files[0] if len(archive.files) == 1 else None
         if key is None:
             raise InputError(f"{path} holds no array {name!r}; it holds {', '.join(archive.files) or 'nothing'}")
-        try:
+        with _errors(f"{key!r} of {path}"):
             return np.asarray(archive[key])
-        except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-            raise InputError(f"cannot read {key!r} of {path}: {' '.join(str(error).split())}") from None
 
 
 def _feed(given: Mapping[str, Sequence[Given]], constants: Mapping[str, Array], index: int) -> Feed:

@@ -26,6 +26,8 @@ class Guess:
 
 def read_labels(path: Path) -> list[str]:
     """One label a line; raises :class:`InputError` when the file cannot be read or is empty."""
+    if path.exists() and not path.is_file():
+        raise InputError(f"cannot read the labels in {path}: it is not a file")
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:

@@ -85,7 +85,7 @@ def format_for(
         if isinstance(count, int) and count not in _BY_COUNT:
             raise InputError(f"the input has {count} channels in layout {layout}; a picture has 1, 3 or 4")
         channels = _BY_COUNT[count] if isinstance(count, int) else "rgb"
-    channels = _BY_COUNT.get(int(channels), channels) if channels.isdigit() else channels.lower()
+    channels = _BY_COUNT.get(int(channels), channels) if channels.isdecimal() else channels.lower()
     if channels not in _CHANNELS:
         raise InputError(f"channels {channels} is not one of {', '.join(_CHANNELS)}")
     if isinstance(count, int) and count != _CHANNELS[channels][0]:
@@ -109,7 +109,12 @@ def format_for(
     for what, values in (("mean", made.mean), ("std", made.std)):
         if len(values) not in (1, _CHANNELS[channels][0]):
             raise InputError(f"{what} has {len(values)} values for {_CHANNELS[channels][0]} channels")
-    if 0 in made.std:
+    with np.errstate(all="ignore"):
+        numbers = {k: np.array(getattr(made, k), np.float32) for k in ("scale", "mean", "std")}
+    for what, value in numbers.items():
+        if not np.isfinite(value).all():
+            raise InputError(f"{what} must be finite numbers")
+    if not numbers["std"].all():
         raise InputError("std must not be 0")
     return made
 
@@ -119,6 +124,8 @@ def read_picture(path: Path, form: PictureFormat) -> np.ndarray:
 
     Raises :class:`InputError` for what is not a readable picture.
     """
+    if path.exists() and not path.is_file():
+        raise InputError(f"picture {path} is not a file")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
@@ -151,7 +158,7 @@ def read_picture(path: Path, form: PictureFormat) -> np.ndarray:
 
 def _with_channels(picture: Image.Image, channels: str) -> Image.Image:
     if picture.mode.startswith("I") or picture.mode == "F":  # 16-bit greys: Pillow would clip them, not scale them
-        values = np.asarray(picture, np.float32)
+        values = np.nan_to_num(np.asarray(picture, np.float32), posinf=255.0, neginf=0.0)  # nothing there is black
         top = 65535.0 if values.size and values.max() > 255 else 255.0
         picture = Image.fromarray(np.clip(values * (255.0 / top) + 0.5, 0, 255).astype(np.uint8))
     if channels != "rgba" and ("A" in picture.getbands() or "transparency" in picture.info):

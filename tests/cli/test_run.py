@@ -205,6 +205,46 @@ def test_pickled_arrays_are_refused(cli, fake, model, tmp_path):
     assert result.exit_code == 1 and "cannot read" in result.stderr
 
 
+def test_files_are_taken_for_what_they_hold(cli, fake, model, tmp_path):
+    x = np.ones((1, 1, 8, 8), np.float32)
+    np.save(tmp_path / "x.npy", x)
+    (tmp_path / "x.npy").rename(tmp_path / "an_array.npz")
+    assert cli("run", model, "--input", tmp_path / "an_array.npz").exit_code == 0
+    np.testing.assert_array_equal(fake.calls[0]["image"], x)
+    (tmp_path / "text.npy").write_text("1 2 3")
+    result = cli("run", model, "--input", tmp_path / "text.npy")
+    assert result.exit_code == 1 and "no .npy or .npz file" in result.stderr and "unsafe" not in result.stderr
+    header = b"{'descr': '<f4', 'fortran_order': False, 'shape': (1000000, 1000000), }".ljust(117) + b"\n"
+    (tmp_path / "huge.npy").write_bytes(b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header)
+    result = cli("run", model, "--input", tmp_path / "huge.npy")
+    assert result.exit_code == 1 and "cannot read" in result.stderr and "unexpected" not in result.stderr
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes here")
+def test_pipes_are_not_waited_for(cli, fake, model, tmp_path):
+    for name in ("x.npy", "x.npz", "x.png"):
+        os.mkfifo(tmp_path / name)
+        result = cli("run", model, "--input", tmp_path / name)
+        assert result.exit_code == 1 and "is not a file" in result.stderr
+    assert "is not a file" in cli("run", model, "--labels", tmp_path / "x.npy").stderr
+
+
+def test_empty_and_overlong_options(cli, fake, model):
+    for options in (("--input", ""), ("--input", "image="), ("--memory-limit", "9" * 400), ("--top", "0")):
+        assert cli("run", model, *options).exit_code == 2
+    assert not fake.calls
+
+
+def test_no_memory_is_one_sentence(cli, fake, model, monkeypatch):
+    def run(_: object) -> None:
+        raise MemoryError("Unable to allocate 9 TiB")
+
+    monkeypatch.setattr(fake, "run", run)
+    result = cli("run", model)
+    assert result.exit_code == 1 and result.stderr.count("\n") == 1
+    assert "not enough memory" in result.stderr and "unexpected" not in result.stderr
+
+
 def test_labels_that_fit_no_output(cli, fake, model, tmp_path):
     (tmp_path / "l.txt").write_text("one\ntwo\n")
     result = cli("run", model, "--labels", tmp_path / "l.txt")

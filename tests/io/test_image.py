@@ -94,6 +94,13 @@ def test_16_bit_greys_are_scaled(tmp_path):
     np.testing.assert_allclose(x.reshape(-1), [0, 0.5, 1], atol=0.01)
 
 
+@pytest.mark.filterwarnings("error")
+def test_pixels_that_are_no_number_are_black(tmp_path):
+    Image.fromarray(np.float32([[np.nan, 255], [-np.inf, np.inf]])).save(tmp_path / "x.tif")
+    pixels = read_picture(tmp_path / "x.tif", format_for((1, 1, 2, 2), F32))
+    np.testing.assert_array_equal(pixels[0, 0], [[0, 1], [0, 1]])
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [
@@ -103,6 +110,11 @@ def test_16_bit_greys_are_scaled(tmp_path):
         ({"channels": "gray"}, "1 channels, the input has 3"),
         ({"mean": (1, 2)}, "2 values for 3 channels"),
         ({"std": (0,)}, "must not be 0"),
+        ({"std": (1e-300,)}, "must not be 0"),
+        ({"std": (1, float("nan"), 1)}, "std must be finite"),
+        ({"mean": (1e300,)}, "mean must be finite"),
+        ({"scale": float("inf")}, "scale must be finite"),
+        ({"channels": "²"}, "not one of"),
         ({"fit": "squash"}, "not one of"),
     ],
 )
