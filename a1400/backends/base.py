@@ -135,6 +135,8 @@ class Device(ABC):
     """An opened device: allocates, compiles, makes streams.  Safe to use from many threads."""
 
     info: DeviceInfo
+    #: whether :meth:`wrap` can lay buffers over host arrays
+    shares_memory: bool = False
 
     @abstractmethod
     def alloc(self, nbytes: int) -> Buffer:

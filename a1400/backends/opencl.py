@@ -71,7 +71,7 @@ class OpenCLDevice(Device):
             self.nothing = cl.Buffer(self.context, cl.mem_flags.READ_WRITE, info.alignment)
         except cl.Error as error:
             raise device_error(error, info, "opening the device") from error
-        self._shares_memory = shares_host_memory(device)
+        self.shares_memory = shares_host_memory(device)
         self._identity = cache_identity(device, info)
         # PoCL caches by itself, and better: its programs reloaded from binaries would lose the kernels
         # specialised for their work-group size.  Oclgrind's reports need the source.
@@ -129,7 +129,7 @@ class OpenCLDevice(Device):
         Intel's runtime and PoCL use the array's memory itself whatever its alignment, and see each other's writes
         without mapping.  A read-only array gives a buffer that kernels must not write.
         """
-        if not self._shares_memory or not array.flags.c_contiguous or not array.flags.aligned:
+        if not self.shares_memory or not array.flags.c_contiguous or not array.flags.aligned:
             return None
         if array.nbytes == 0:
             return OpenCLBuffer(self, self.nothing, 0, None, 0)

@@ -88,8 +88,10 @@ class ExecutionContext:
         self.launches = [self._bind(launch) for launch in plan.launches]
 
     def _port(self, storage: Storage) -> _Port:
-        staging = self.device.host_array((storage.nbytes,), np.dtype(np.uint8))
-        buffer = self.device.wrap(staging)
+        staging = buffer = None
+        if self.device.shares_memory:
+            staging = self.device.host_array((storage.nbytes,), np.dtype(np.uint8))
+            buffer = self.device.wrap(staging)
         if buffer is not None:
             pooled = storage.kind == "output" and storage.nbytes >= WRAP_THRESHOLD
             return _Port(storage, buffer, staging, buffer, [], pool=OutputPool(self.device) if pooled else None)
