@@ -183,8 +183,10 @@ def _signature(call: KernelCall, language: str) -> str:
                 items.append(f"{group[0][0]} RESTRICT {group[0][1]}")
                 items.extend(f"const {kind} {name}" for kind, name in group[1:])
     arguments = ", ".join(items)
-    if language == "opencl":
-        return f"#define KERNEL_ENTRY __kernel void {call.spec.name}({arguments})"
     x, y, z = call.geometry()[1]
+    if language == "opencl":
+        # without it a compiler may use so many registers that fewer work-items fit than the launch has
+        size = f"__attribute__((reqd_work_group_size({x}, {y}, {z}))) " if x * y * z > 1 else ""
+        return f"#define KERNEL_ENTRY __kernel {size}void {call.spec.name}({arguments})"
     head = f'extern "C" __global__ void __launch_bounds__({x * y * z}) {call.spec.name}'
     return f"#define KERNEL_ENTRY {head}({arguments})"

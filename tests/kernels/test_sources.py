@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from a1400.kernels import load_all
-from a1400.kernels.source import kernel_root, source_path, unused_tunables
-from a1400.kernels.spec import KernelSpec
+from a1400.kernels.source import kernel_root, program_text, source_path, unused_tunables
+from a1400.kernels.spec import KernelCall, KernelSpec
 
 SPECS = list(load_all().values())
 SUFFIX = {"opencl": ".cl", "cuda": ".cu"}
@@ -77,3 +77,14 @@ def test_every_common_header_is_included() -> None:
     texts = [p.read_text() for f in ("kernels_opencl", "kernels_cuda", "kernels_common") for p in _files(f).values()]
     included = {name for text in texts for name in re.findall(r'^#include "common/([^"]+)"', text, flags=re.M)}
     assert set(_files("kernels_common")) == included
+
+
+@pytest.mark.parametrize("language", SUFFIX)
+def test_compilers_are_told_the_group_size(language: str) -> None:
+    """So that they use no more registers than a launch of that size leaves each work-item."""
+    spec = load_all()["gather"]
+    case, variant = next(iter(spec.cases())), spec.variant("gpu")
+    scalars = dict(case.scalars)
+    call = KernelCall(spec, variant, dict(case.types), variant.settings({"GROUP": 128}), {}, {}, scalars, {})
+    told = {"opencl": "reqd_work_group_size(128, 1, 1)", "cuda": "__launch_bounds__(128)"}[language]
+    assert told in program_text(call, language)
