@@ -6,7 +6,10 @@ import hashlib
 import os
 import threading
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
+
+import platformdirs
 
 from a1400.backends import opencl_runtime
 from a1400.backends.base import DeviceInfo
@@ -21,11 +24,23 @@ def pyopencl() -> Any:
     with _lock:
         if _module is None:
             opencl_runtime.prepare()
+            if not _cache_is_writable():
+                os.environ.setdefault("PYOPENCL_NO_CACHE", "1")
             import pyopencl as cl
 
             opencl_runtime.after_import()
             _module = cl
     return _module
+
+
+def _cache_is_writable() -> bool:
+    """True where PyOpenCL can keep the Python code it generates: it fails, rather than do without, where it cannot."""
+    folder = Path(platformdirs.user_cache_dir("pytools", "pytools"))
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError:
+        return False
+    return os.access(folder, os.W_OK)
 
 
 def enumerate_devices() -> list[tuple[Any, DeviceInfo]]:

@@ -37,8 +37,11 @@ class ProgramCache:
 
     def load(self, key: bytes) -> bytes | None:
         """The payload stored under ``key``; None when absent, damaged or stored for another key."""
+        path = self.path(key)
         try:
-            data = self.path(key).read_bytes()
+            if not path.is_file():
+                return None
+            data = path.read_bytes()
         except OSError:
             return None
         start = len(_MAGIC) + 64
