@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 import threading
 from collections import OrderedDict
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from os import PathLike
 from typing import Any, Protocol
@@ -18,7 +19,7 @@ from a1400.engine.executor import DeviceWeights, ExecutionContext
 from a1400.engine.explain import Explanation
 from a1400.engine.lowering import WeightStore
 from a1400.engine.plan import Plan, make_plan
-from a1400.errors import InputError
+from a1400.errors import DeviceMemoryError, InputError
 from a1400.frontends.errors import NeedsValue
 from a1400.graph.graph import MAX_ELEMENTS, Graph
 from a1400.optimizer import PASSES, optimize
@@ -150,7 +151,8 @@ class Model:
         entry = self._entry(arrays)
         context = self._acquire(entry)
         try:
-            return context.run(arrays)
+            with _memory():
+                return context.run(arrays)
         finally:
             with self._lock:
                 entry.idle.append(context)
@@ -230,7 +232,8 @@ class Model:
             with self._lock:
                 entry = self._plans.get(key)
             if entry is None:
-                entry = _PlanEntry(self._make(arrays))
+                with _memory():
+                    entry = _PlanEntry(self._make(arrays))
                 with self._lock:
                     # tracing may have found that more input values matter: the key is taken afresh
                     self._plans[self._key(arrays)] = entry
@@ -262,7 +265,8 @@ class Model:
                 return entry.idle.pop()
             entry.contexts += 1
         try:
-            return ExecutionContext(entry.plan, self._device, self._weights)
+            with _memory():
+                return ExecutionContext(entry.plan, self._device, self._weights)
         except BaseException:
             with self._lock:
                 entry.contexts -= 1
@@ -306,6 +310,16 @@ class Model:
                 entry.idle.append(context)
         names = [f"{x.call.spec.name}/{x.call.variant.name}" for x in entry.plan.launches]
         return list(zip(names, seconds, strict=True))
+
+
+@contextmanager
+def _memory() -> Iterator[None]:
+    """Report memory that the host does not have as the device's is reported."""
+    try:
+        yield
+    except MemoryError as error:
+        text = f": {error}" if str(error) else ""
+        raise DeviceMemoryError(f"there is not enough memory for these inputs; use smaller ones{text}") from None
 
 
 def _as_array(name: str, given: Any, dtype: np.dtype) -> np.ndarray:

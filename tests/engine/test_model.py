@@ -180,6 +180,19 @@ def test_a_device_that_is_not_there(path: Path) -> None:
         a1400.load(path, backend=3)  # type: ignore[arg-type]
 
 
+def test_no_memory_is_an_error_of_ours(path: Path, device_info: DeviceInfo, monkeypatch: pytest.MonkeyPatch) -> None:
+    def run(*_: object) -> None:
+        raise MemoryError("Unable to allocate 9 TiB")
+
+    model = load(path, device_info)
+    for owner, name in ((a1400.engine.model.ExecutionContext, "run"), (a1400.engine.model, "optimize")):
+        with monkeypatch.context() as patch:
+            patch.setattr(owner, name, run if name == "run" else lambda *_, **__: run())
+            with pytest.raises(DeviceMemoryError, match="9 TiB"):
+                model(np.zeros((1 if name == "run" else 2, 32), np.float32))
+    assert model(np.zeros((1, 32), np.float32)).shape == (1, 10)
+
+
 def test_impossible_requests(path: Path, device_info: DeviceInfo) -> None:
     model = load(path, device_info)
     for shape in ((-1, 32), ("a", 32), (1.5, 32), (10**6, 10**6)):
