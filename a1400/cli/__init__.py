@@ -8,6 +8,8 @@ from __future__ import annotations
 
 def main() -> None:
     """Entry point of the command line; leaves through ``SystemExit``."""
-    from a1400.cli.app import app
-
+    try:
+        from a1400.cli.app import app
+    except KeyboardInterrupt:  # later ones are the commands' own
+        raise SystemExit(130) from None
     app(prog_name="a1400")

@@ -55,10 +55,10 @@ class UsageError(Exception):
 
 def console(stderr: bool = False) -> Console:
     """A console on stdout or stderr as they are now."""
-    stream = sys.stderr if stderr else sys.stdout
-    return Console(
-        file=stream, width=None if stream.isatty() else _PIPE_WIDTH, highlight=False, markup=False, soft_wrap=True
-    )
+    stream = sys.stderr if stderr else sys.stdout  # None where the shell has closed it (``>&-``): nobody reads then
+    width = None if stream is not None and stream.isatty() else _PIPE_WIDTH
+    file = stream or open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - lives as long as the console
+    return Console(file=file, width=width, highlight=False, markup=False, soft_wrap=True)
 
 
 def table(title: str, *columns: str, right: Sequence[str] = ()) -> Table:
@@ -148,6 +148,8 @@ def working(what: str) -> Iterator[None]:
 
         with lock:
             if done:
+                return
+            if sys.stderr is None:
                 return
             if not sys.stderr.isatty():
                 print(f"{what} ...", file=sys.stderr, flush=True)

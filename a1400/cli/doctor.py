@@ -11,7 +11,7 @@ from a1400.cli.common import JsonOption, device_json, print_json, show, table, t
 
 
 def doctor(
-    timeout: Annotated[float, typer.Option(help="Seconds that each device's test may take.", min=1)] = 60.0,
+    timeout: Annotated[float, typer.Option(help="Seconds that each device's test may take.", min=1, max=86400)] = 60.0,
     json: JsonOption = False,
 ) -> None:
     """Check the installation: packages, devices, and a small kernel on each device in a process of its own.

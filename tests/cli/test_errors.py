@@ -82,6 +82,23 @@ def test_usage_errors_and_help():
     assert command("--version").stdout.strip() == f"a1400 {a1400.__version__}"
 
 
+EXAMPLE = os.path.join(os.path.dirname(__file__), "../../examples/image_classification/digits.onnx")
+
+
+def test_caches_that_cannot_be_written_only_cost_time(tmp_path):
+    (tmp_path / "file").write_bytes(b"")
+    nowhere = str(tmp_path / "file" / "below")
+    result = command("run", EXAMPLE, "--repeat", 0, A1400_CACHE_DIR=nowhere, XDG_CACHE_HOME=nowhere, HOME=nowhere)
+    assert result.returncode == 0 and "Traceback" not in result.stderr, result.stderr
+
+
+def test_closed_streams_are_no_error():
+    for closed in (">&-", "2>&-", ">&- 2>&-"):
+        script = f"'{sys.executable}' -m a1400 run '{EXAMPLE}' --repeat 0 {closed}"
+        result = subprocess.run(["sh", "-c", script], capture_output=True, text=True, timeout=120)
+        assert result.returncode == 0 and "unexpected" not in result.stderr, result.stderr
+
+
 def test_a_reader_that_leaves_early_is_no_error():
     script = f"'{sys.executable}' -m a1400 devices | head -c 1"
     result = subprocess.run(["sh", "-c", script], capture_output=True, text=True, timeout=120)
