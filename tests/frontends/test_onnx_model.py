@@ -148,3 +148,10 @@ def test_tracing_from_many_threads() -> None:
     for t in threads:
         t.join()
     assert sorted(shapes) == sorted([(n, 5) for n in (1, 2, 3, 4)] * 5)
+
+
+def test_nodes_of_one_name_are_told_apart() -> None:
+    names = ("same", "same#2", "same", "same")
+    nodes = [helper.make_node("Neg", [f"v{i}"], [f"v{i + 1}"], name=n) for i, n in enumerate(names)]
+    model = load_onnx(model_of(nodes, {"v0": f32(3)}, {}, ["v4"]))
+    assert list(model.node_ops) == ["same", "same#2", "same#3", "same#4"]

@@ -49,11 +49,27 @@ def parse_graph(
     known = set(inputs) | set(initializers)
     defined = known | {name for node in proto.node for name in node.output if name}
     nodes = [parse_node(n, i, external, outer | defined, depth) for i, n in enumerate(proto.node)]
+    _tell_apart(nodes)
     ordered = order_nodes(nodes, known, outer, outputs, f"graph {proto.name!r}")
     local = known | {o for n in ordered for o in n.outputs}
     used = itertools.chain(*(n.inputs for n in ordered), *(n.captured for n in ordered), outputs)
     captured = frozenset(name for name in used if name and name not in local)
     return GraphDef(proto.name, ordered, inputs, outputs, initializers, captured)
+
+
+def _tell_apart(nodes: list[NodeDef]) -> None:
+    """Number the labels that several nodes share: ONNX asks for no names, let alone for different ones."""
+    taken = {node.label for node in nodes}
+    counts: dict[str, int] = {}
+    for node in nodes:
+        name = node.label
+        count = counts.get(name, 0) + 1
+        while count > 1 and f"{name}#{count}" in taken:
+            count += 1
+        counts[name] = count
+        if count > 1:
+            node.label = f"{name}#{count}"
+            taken.add(node.label)
 
 
 def text(value: str, what: str) -> str:
