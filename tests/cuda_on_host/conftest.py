@@ -1,0 +1,53 @@
+"""Devices that run the CUDA sources on the CPU, and programs compiled ahead of the tests that need them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+
+import pytest
+
+from a1400.errors import KernelCompileError
+from tests.cuda_on_host.backend import ORDERS, HostCudaBackend, HostCudaDevice
+from tests.kernels.test_nvrtc import programs
+
+
+@pytest.fixture(scope="session")
+def host_backend() -> HostCudaBackend:
+    """The executor, or a skip that says what it needs."""
+    backend = HostCudaBackend()
+    if problems := backend.problems():
+        pytest.skip("the CUDA sources cannot run on this host: " + " ".join(problems))
+    return backend
+
+
+@pytest.fixture(params=range(len(ORDERS)), ids=ORDERS)
+def host_device(request: pytest.FixtureRequest, host_backend: HostCudaBackend) -> HostCudaDevice:
+    """The executor in either order of threads."""
+    return host_backend.open(request.param)
+
+
+@pytest.fixture(scope="session")
+def compiled_ahead(request: pytest.FixtureRequest, host_backend: HostCudaBackend) -> Iterator[None]:
+    """Compile what the chosen tests of specs need, in their order, on all cores while they run."""
+    device = host_backend.open(0)
+
+    def build(name: str, text: str, entry: str) -> None:
+        with suppress(KernelCompileError):  # the test that needs it tells
+            device.compile(name, text, entry)
+
+    pool = ThreadPoolExecutor(os.cpu_count())
+    seen = set()
+    for item in request.session.items:
+        chosen = getattr(item, "callspec", None)
+        if chosen is None or "spec" not in chosen.params or "compiled_ahead" not in getattr(item, "fixturenames", ()):
+            continue
+        spec, variant = chosen.params["spec"], chosen.params["variant"]
+        if (spec.name, variant.name) not in seen:
+            seen.add((spec.name, variant.name))
+            for text in programs(spec, variant):
+                pool.submit(build, f"{spec.name}/{variant.name}", text, spec.name)
+    yield
+    pool.shutdown(cancel_futures=True)

@@ -1,0 +1,260 @@
+/* A block's threads as fibers: context switch, barriers, the scheduler that runs them in order. */
+#pragma once
+
+#if defined(CUDA_HOST_UCONTEXT) || !(defined(__x86_64__) || defined(__aarch64__))
+#undef CUDA_HOST_UCONTEXT
+#define CUDA_HOST_UCONTEXT 1 /* any machine; each switch is a system call */
+#include <ucontext.h>
+#elif defined(__x86_64__)
+asm(".text\n"
+    "cuda_host_switch:\n" /* (void **save, void *load) */
+    "push %rbp\n push %rbx\n push %r12\n push %r13\n push %r14\n push %r15\n"
+    "mov %rsp, (%rdi)\n mov %rsi, %rsp\n"
+    "pop %r15\n pop %r14\n pop %r13\n pop %r12\n pop %rbx\n pop %rbp\n"
+    "ret\n");
+#else
+asm(".text\n"
+    "cuda_host_switch:\n"
+    "sub sp, sp, #160\n"
+    "stp x19, x20, [sp]\n stp x21, x22, [sp, #16]\n stp x23, x24, [sp, #32]\n stp x25, x26, [sp, #48]\n"
+    "stp x27, x28, [sp, #64]\n stp x29, x30, [sp, #80]\n stp d8, d9, [sp, #96]\n stp d10, d11, [sp, #112]\n"
+    "stp d12, d13, [sp, #128]\n stp d14, d15, [sp, #144]\n"
+    "mov x9, sp\n str x9, [x0]\n mov sp, x1\n"
+    "ldp x19, x20, [sp]\n ldp x21, x22, [sp, #16]\n ldp x23, x24, [sp, #32]\n ldp x25, x26, [sp, #48]\n"
+    "ldp x27, x28, [sp, #64]\n ldp x29, x30, [sp, #80]\n ldp d8, d9, [sp, #96]\n ldp d10, d11, [sp, #112]\n"
+    "ldp d12, d13, [sp, #128]\n ldp d14, d15, [sp, #144]\n"
+    "add sp, sp, #160\n"
+    "ret\n");
+#endif
+#ifndef CUDA_HOST_UCONTEXT
+extern "C" __attribute__((visibility("hidden"))) void cuda_host_switch(void **save, void *load);
+#endif
+extern "C" {
+extern unsigned char __start_cuda_shared[] __attribute__((weak, visibility("hidden")));
+extern unsigned char __stop_cuda_shared[] __attribute__((weak, visibility("hidden")));
+}
+
+namespace cuda_host {
+
+enum { MOST_THREADS = 1024 };
+enum State { READY, AT_BLOCK, AT_WARP, DONE };
+struct Fiber {
+#ifdef CUDA_HOST_UCONTEXT
+    ucontext_t context;
+#else
+    void *stack; /* where it stopped */
+#endif
+    uint3 index;
+    State state;
+    int place, line; /* of the barrier at which it waits */
+    unsigned mask;   /* of the lanes that it waits for */
+    unsigned long value;
+};
+static Fiber fibers[MOST_THREADS];
+static Fiber scheduler;
+static unsigned current, threads, warp_waits;
+static cuda_host_launch_t *work;
+static void (*body)();
+static const unsigned long STACK_END = 0x5afe57acc0ffee00ul;
+
+inline void switch_to(Fiber &from, Fiber &to) {
+#ifdef CUDA_HOST_UCONTEXT
+    swapcontext(&from.context, &to.context);
+#else
+    cuda_host_switch(&from.stack, to.stack);
+#endif
+}
+
+static void fiber_main() {
+    body();
+    fibers[current].state = DONE;
+    switch_to(fibers[current], scheduler);
+    __builtin_trap();
+}
+
+static void prepare(unsigned i) {
+    Fiber &f = fibers[i];
+    f.index = {i % blockDim.x, i / blockDim.x % blockDim.y, i / blockDim.x / blockDim.y};
+    f.state = READY;
+    unsigned char *low = work->stacks + i * work->stack_bytes;
+    *(unsigned long *)low = STACK_END;
+#ifdef CUDA_HOST_UCONTEXT
+    getcontext(&f.context);
+    f.context.uc_stack.ss_sp = low + 64;
+    f.context.uc_stack.ss_size = work->stack_bytes - 64;
+    makecontext(&f.context, fiber_main, 0);
+#else
+    void **top = (void **)(low + work->stack_bytes);
+#ifdef __x86_64__
+    top[-1] = nullptr; /* nobody called fiber_main */
+    top[-2] = (void *)fiber_main;
+    f.stack = top - 8;
+#else
+    f.stack = top - 20;
+    ((void **)f.stack)[11] = (void *)fiber_main; /* x30 */
+#endif
+#endif
+}
+
+__attribute__((noinline)) static void wait(State state, int place, int line) {
+    Fiber &f = fibers[current];
+    f.state = state;
+    f.place = place;
+    f.line = line;
+    switch_to(f, scheduler);
+}
+inline void wait_block(int place, int line) { wait(AT_BLOCK, place, line); }
+inline unsigned mask_of(unsigned mask = 0xffffffffu) { return mask; }
+inline void wait_warp(int place, int line, unsigned mask) {
+    fibers[current].mask = mask;
+    warp_waits++;
+    wait(AT_WARP, place, line);
+}
+
+enum Shuffle { INDEX, XOR, UP, DOWN };
+template <class T>
+inline T shuffle(int place, int line, unsigned mask, Shuffle how, T value, int by, int width = 32) {
+    static_assert(sizeof(T) <= sizeof(unsigned long), "shuffles move at most 8 bytes");
+    const int lane = (int)(current % 32), segment = lane / width * width;
+    int from = how == INDEX ? segment + (by & (width - 1)) : how == XOR ? lane ^ by : how == UP ? lane - by : lane + by;
+    if (from < segment || (how != XOR && from >= segment + width)) from = lane;
+    __builtin_memcpy(&fibers[current].value, &value, sizeof(T));
+    wait_warp(place, line, mask);
+    __builtin_memcpy(&value, &fibers[current / 32 * 32 + from].value, sizeof(T));
+    wait_warp(place, line, mask);
+    return value;
+}
+inline unsigned ballot(int place, int line, unsigned mask, bool test) {
+    fibers[current].value = test;
+    wait_warp(place, line, mask);
+    unsigned result = 0;
+    for (unsigned lane = 0, first = current / 32 * 32; lane < 32 && first + lane < threads; lane++)
+        if (mask >> lane & 1 && fibers[first + lane].state != DONE && fibers[first + lane].value) result |= 1u << lane;
+    wait_warp(place, line, mask);
+    return result;
+}
+
+/* Lets the lanes go on that wait for one another. */
+static bool release_warps() {
+    bool released = false;
+    warp_waits = 0;
+    for (unsigned i = 0; i < threads; i++) {
+        if (fibers[i].state != AT_WARP) continue;
+        const unsigned first = i / 32 * 32, mask = fibers[i].mask;
+        bool complete = true;
+        for (unsigned j = first; j < first + 32 && j < threads; j++)
+            if (mask >> (j - first) & 1 && fibers[j].state != DONE)
+                complete = complete && fibers[j].state == AT_WARP && fibers[j].mask == mask;
+        if (!complete) {
+            warp_waits++;
+            continue;
+        }
+        released = true;
+        for (unsigned j = first; j < first + 32 && j < threads; j++)
+            if (mask >> (j - first) & 1 && fibers[j].state == AT_WARP) fibers[j].state = READY;
+    }
+    return released;
+}
+
+/* All threads that still run wait at one __syncthreads; false, with a message, if they do not. */
+static bool release_block() {
+    int first = -1;
+    for (unsigned i = 0; i < threads; i++) {
+        const Fiber &f = fibers[i];
+        if (f.state == DONE) continue;
+        if (first < 0) first = (int)i;
+        const Fiber &other = fibers[first];
+        if (f.state != AT_BLOCK || f.place != other.place) {
+            __builtin_snprintf(
+                work->message, sizeof(work->message),
+                "divergent barrier in block (%u, %u, %u): thread (%u, %u, %u) waits at line %d, thread (%u, %u, %u) at "
+                "%s of line %d", blockIdx.x, blockIdx.y, blockIdx.z, other.index.x, other.index.y, other.index.z, other.line,
+                f.index.x, f.index.y, f.index.z, f.place == other.place ? "the warp's barrier" : "another barrier", f.line);
+            return false;
+        }
+    }
+    for (unsigned i = 0; i < threads; i++)
+        if (fibers[i].state == AT_BLOCK) fibers[i].state = READY;
+    return true;
+}
+
+inline unsigned long shared_bytes() { return (unsigned long)(__stop_cuda_shared - __start_cuda_shared); }
+
+static void poison_shared() {
+    unsigned char *from = __start_cuda_shared;
+    const unsigned long bytes = shared_bytes();
+    asm volatile("" : "+r"(from) : : "memory"); /* the compiler does not know what lies there */
+    __builtin_memset(from, 0xff, bytes);
+    asm volatile("" : : : "memory");
+}
+
+static bool run_block() {
+    poison_shared();
+    for (unsigned i = 0; i < threads; i++) prepare(i);
+    warp_waits = 0;
+    for (unsigned live = threads; live > 0;) {
+        for (unsigned k = 0; k < threads; k++) {
+            current = work->reverse ? threads - 1 - k : k;
+            Fiber &f = fibers[current];
+            if (f.state != READY) continue;
+            threadIdx = f.index;
+            switch_to(scheduler, f);
+            if (f.state == DONE) live--;
+        }
+        if (live > 0 && !(warp_waits > 0 && release_warps()) && !release_block()) return false;
+    }
+    for (unsigned i = 0; i < threads; i++)
+        if (*(unsigned long *)(work->stacks + i * work->stack_bytes) != STACK_END) {
+            __builtin_snprintf(work->message, sizeof(work->message), "a thread used more than its stack of %lu bytes",
+                               work->stack_bytes);
+            return false;
+        }
+    return true;
+}
+
+static bool run_block_without_barriers() {
+    for (unsigned k = 0; k < threads; k++) {
+        const unsigned i = work->reverse ? threads - 1 - k : k;
+        threadIdx = {i % blockDim.x, i / blockDim.x % blockDim.y, i / blockDim.x / blockDim.y};
+        body();
+    }
+    return true;
+}
+
+template <unsigned... I> struct Sequence {};
+template <class... P> struct Kernel {
+    static inline void (*function)(P...);
+    template <unsigned... I> static void apply(Sequence<I...>) { function(*(P *)work->arguments[I]...); }
+    static void run() { apply(Sequence<__integer_pack(sizeof...(P))...>()); }
+};
+
+template <class... P> int launch(void (*function)(P...), cuda_host_launch_t &l, bool barriers) {
+    const unsigned sizes[] = {(unsigned)sizeof(P)...};
+    if (l.count != sizeof...(P)) {
+        __builtin_snprintf(l.message, sizeof(l.message), "the kernel has %u parameters, the launch %u arguments",
+                           (unsigned)sizeof...(P), l.count);
+        return 1;
+    }
+    for (unsigned i = 0; i < l.count; i++)
+        if (l.sizes[i] != sizes[i]) {
+            __builtin_snprintf(l.message, sizeof(l.message), "argument %u has %u bytes, the kernel's parameter %u", i,
+                               l.sizes[i], sizes[i]);
+            return 1;
+        }
+    work = &l;
+    Kernel<P...>::function = function;
+    body = Kernel<P...>::run;
+    gridDim = {l.grid[0], l.grid[1], l.grid[2]};
+    blockDim = {l.block[0], l.block[1], l.block[2]};
+    threads = blockDim.x * blockDim.y * blockDim.z;
+    const unsigned long blocks = (unsigned long)gridDim.x * gridDim.y * gridDim.z;
+    for (unsigned long k = 0; k < blocks; k++) {
+        const unsigned long b = l.reverse ? blocks - 1 - k : k;
+        blockIdx = {(unsigned)(b % gridDim.x), (unsigned)(b / gridDim.x % gridDim.y),
+                    (unsigned)(b / gridDim.x / gridDim.y)};
+        if (!(barriers ? run_block() : run_block_without_barriers())) return 1;
+    }
+    return 0;
+}
+
+}  // namespace cuda_host
