@@ -75,11 +75,12 @@ def version() -> str:
 
 @cache
 def flags() -> tuple[str, ...]:
-    """:data:`FLAGS`, and fused multiply-add in hardware where the CPU has it."""
+    """:data:`FLAGS`, fused multiply-add in hardware where the CPU has it, and what ``A1400_CUDA_HOST_FLAGS`` adds."""
+    added = os.environ.get("A1400_CUDA_HOST_FLAGS", "").split()
     with contextlib.suppress(OSError):
         if re.search(r"^flags\s*:.*\bfma\b", Path("/proc/cpuinfo").read_text(), re.M):
-            return (*FLAGS, "-mfma")
-    return FLAGS
+            added.insert(0, "-mfma")
+    return (*FLAGS, *added)
 
 
 @cache

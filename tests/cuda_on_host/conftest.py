@@ -10,8 +10,11 @@ from contextlib import suppress
 import pytest
 
 from a1400.errors import KernelCompileError
+from a1400.kernels.source import program_text
+from a1400.kernels.spec import KernelSpec, Variant
 from tests.cuda_on_host.backend import ORDERS, HostCudaBackend, HostCudaDevice
-from tests.kernels.test_nvrtc import programs
+from tests.kernels.test_conformance import executes
+from tests.kernels.test_nvrtc import case_call
 
 
 @pytest.fixture(scope="session")
@@ -29,6 +32,19 @@ def host_device(request: pytest.FixtureRequest, host_backend: HostCudaBackend) -
     return host_backend.open(request.param)
 
 
+def programs(spec: KernelSpec, variant: Variant, device: HostCudaDevice) -> Iterator[str]:
+    """Each distinct program text that the conformance test of a variant needs."""
+    seen: set[object] = set()
+    for case in spec.cases():
+        for tunables in (None, *variant.test_tunables):
+            if not executes(spec, variant, case, device):
+                continue
+            made = case_call(spec, variant, case, dict(tunables) if tunables else None)
+            if made.program_key not in seen:
+                seen.add(made.program_key)
+                yield program_text(made, "cuda")
+
+
 @pytest.fixture(scope="session")
 def compiled_ahead(request: pytest.FixtureRequest, host_backend: HostCudaBackend) -> Iterator[None]:
     """Compile what the chosen tests of specs need, in their order, on all cores while they run."""
@@ -39,7 +55,7 @@ def compiled_ahead(request: pytest.FixtureRequest, host_backend: HostCudaBackend
             device.compile(name, text, entry)
 
     pool = ThreadPoolExecutor(os.cpu_count())
-    seen = set()
+    seen: set[tuple[str, str]] = set()
     for item in request.session.items:
         chosen = getattr(item, "callspec", None)
         if chosen is None or "spec" not in chosen.params or "compiled_ahead" not in getattr(item, "fixturenames", ()):
@@ -47,7 +63,7 @@ def compiled_ahead(request: pytest.FixtureRequest, host_backend: HostCudaBackend
         spec, variant = chosen.params["spec"], chosen.params["variant"]
         if (spec.name, variant.name) not in seen:
             seen.add((spec.name, variant.name))
-            for text in programs(spec, variant):
+            for text in programs(spec, variant, device):
                 pool.submit(build, f"{spec.name}/{variant.name}", text, spec.name)
     yield
     pool.shutdown(cancel_futures=True)

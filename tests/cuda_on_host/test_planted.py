@@ -1,0 +1,62 @@
+"""Planted mistakes in tiled kernels are found: each barrier in turn is taken out, and some order of threads tells."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from a1400.errors import A1400Error
+from a1400.kernels import check, load_all, source
+from a1400.kernels.spec import KernelCall
+from tests.cuda_on_host.backend import HostCudaBackend
+from tests.kernels.test_conformance import executes
+
+TILED = [("gemm", "gpu"), ("conv", "gpu"), ("transpose", "gpu"), ("attention", "gpu_d64"), ("cumsum", "team")]
+
+def without_barrier(text: str, which: int) -> str:
+    """The program with one ``local_barrier();`` of its source file removed."""
+    head, mark, body = text.rpartition("\n#line 1 ")
+    places = [m.span() for m in re.finditer(r"local_barrier\(\);", body)]
+    start, end = places[which]
+    return head + mark + body[:start] + body[end:]
+
+
+def findings(backend: HostCudaBackend, name: str, variant_name: str) -> list[str]:
+    """What the spec's cases report on the executor, until the first case that reports anything."""
+    spec = load_all()[name]
+    variant = spec.variant(variant_name)
+    for case in spec.cases():
+        for index in range(len(backend.devices())):
+            device = backend.open(index)
+            if not executes(spec, variant, case, device):
+                continue
+            try:
+                found = check.run_case(spec, variant, case, device, exact=spec.exact and case.exact)
+            except A1400Error as error:
+                return [f"{case.name}: {error}"]
+            if found:
+                return [f"{case.name}: {f.kind}: {f.message}" for f in found]
+    return []
+
+
+@pytest.mark.parametrize(("name", "variant"), TILED, ids=[f"{n}-{v}" for n, v in TILED])
+def test_each_removed_barrier_is_found(
+    name: str, variant: str, host_backend: HostCudaBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec = load_all()[name]
+    own = source.source_text(spec, spec.variant(variant), "cuda")
+    count = len(re.findall(r"local_barrier\(\);", own))
+    assert count
+    missed = []
+    for which in range(count):
+
+        def tampered(call: KernelCall, language: str, which: int = which) -> str:
+            return without_barrier(source.program_text(call, language), which)
+
+        monkeypatch.setattr(check, "program_text", tampered)
+        found = findings(host_backend, name, variant)
+        print(f"{name}/{variant} without barrier {which}: {found[:1]}")
+        if not found:
+            missed.append(which)
+    assert not missed, f"{name}/{variant} passes without its barriers {missed} of {count}"
