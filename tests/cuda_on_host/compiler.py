@@ -25,8 +25,8 @@ SHARED_MEMORY = 48 * 1024  # what a block may declare on every NVIDIA GPU
 MOST_THREADS = 1024
 # Integers wrap and floats do not contract, so that results do not depend on the host; barriers are library code.
 FLAGS = (
-    "-std=c++17", "-O1", "-shared", "-fPIC", "-fvisibility=hidden", "-fno-gnu-unique", "-fwrapv", "-fno-strict-aliasing",
-    "-ffp-contract=off",
+    "-std=c++17", "-O1", "-shared", "-fPIC", "-fvisibility=hidden", "-fno-gnu-unique", "-fwrapv",
+    "-fno-strict-aliasing", "-ffp-contract=off",
 )  # fmt: skip
 
 
@@ -107,7 +107,8 @@ def build(name: str, source: str, entry: str, options: tuple[str, ...], info: De
             module = Module(path, launch_bound(source))
             if module.shared_bytes > SHARED_MEMORY:
                 raise KernelCompileError(
-                    f"kernel {name!r} declares {module.shared_bytes} bytes of shared memory; a block has {SHARED_MEMORY}"
+                    f"kernel {name!r} declares {module.shared_bytes} bytes of shared memory; "
+                    f"a block has {SHARED_MEMORY}"
                 )
             _modules[key] = module
         return module

@@ -1,8 +1,8 @@
-/* CUDA's execution model on the CPU, for one program per shared library: what a .cu text finds predefined, and a launcher.
+/* CUDA's execution model on the CPU, one program per shared library: what a .cu text finds predefined, a launcher.
  *
- * The threads of a block are fibers on one host thread; a fiber runs until it waits at a barrier or returns, so that what a
- * barrier does not order happens in one fixed order, forward or reverse as the launch says.  Shared variables lie in one
- * section that is filled with 0xff (NaN, -1) before each block.  Includes nothing: a program compiles in a moment. */
+ * The threads of a block are fibers on one host thread.  A fiber runs until it waits at a barrier or returns, so that
+ * what no barrier orders happens in one fixed order, forward or reverse as the launch says.  Shared variables lie in
+ * one section that is filled with 0xff (NaN, -1) before each block.  Includes no library: programs compile quickly. */
 #pragma once
 
 #define __global__

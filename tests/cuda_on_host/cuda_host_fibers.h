@@ -167,9 +167,10 @@ static bool release_block() {
         if (f.state != AT_BLOCK || f.place != other.place) {
             __builtin_snprintf(
                 work->message, sizeof(work->message),
-                "divergent barrier in block (%u, %u, %u): thread (%u, %u, %u) waits at line %d, thread (%u, %u, %u) at "
-                "%s of line %d", blockIdx.x, blockIdx.y, blockIdx.z, other.index.x, other.index.y, other.index.z, other.line,
-                f.index.x, f.index.y, f.index.z, f.place == other.place ? "the warp's barrier" : "another barrier", f.line);
+                "divergent barrier in block (%u, %u, %u): thread (%u, %u, %u) waits at line %d, thread (%u, %u, %u) "
+                "at another barrier, at line %d",
+                blockIdx.x, blockIdx.y, blockIdx.z, other.index.x, other.index.y, other.index.z, other.line, f.index.x,
+                f.index.y, f.index.z, f.line);
             return false;
         }
     }
@@ -184,7 +185,7 @@ static void poison_shared() {
     unsigned char *from = __start_cuda_shared;
     const unsigned long bytes = shared_bytes();
     asm volatile("" : "+r"(from) : : "memory"); /* the compiler does not know what lies there */
-    __builtin_memset(from, 0xff, bytes);
+    if (bytes) __builtin_memset(from, 0xff, bytes);
     asm volatile("" : : : "memory");
 }
 

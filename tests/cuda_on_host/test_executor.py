@@ -10,8 +10,6 @@ import pytest
 from a1400.errors import DeviceError, KernelArgumentError, KernelCompileError
 from tests.cuda_on_host.backend import HostCudaDevice
 
-I32 = np.dtype(np.int32)
-
 
 def run(
     device: HostCudaDevice, body: str, threads: int = 64, blocks: int = 1, options: Sequence[str] = ()
@@ -49,7 +47,7 @@ def test_threads_that_left_are_not_waited_for(host_device: HostCudaDevice) -> No
 
 
 def test_divergent_barriers_are_reported(host_device: HostCudaDevice) -> None:
-    with pytest.raises(DeviceError, match=r"divergent barrier in block \(0, 0, 0\).*waits at line \d+.*another barrier"):
+    with pytest.raises(DeviceError, match=r"divergent barrier in block \(0, 0, 0\).*line \d+.*another barrier"):
         run(host_device, "if (t < 5) { __syncthreads(); y[t] = 1; } else { __syncthreads(); y[t] = 2; }")
 
 
@@ -97,5 +95,5 @@ def test_limits(host_device: HostCudaDevice) -> None:
 
 
 def test_a_compile_error_names_kernel_and_line(host_device: HostCudaDevice) -> None:
-    with pytest.raises(KernelCompileError, match=r"'probe' did not compile on CUDA sources.*line 3: `y\[t\] = nothing;`"):
+    with pytest.raises(KernelCompileError, match=r"'probe' did not compile on .*line 3: `y\[t\] = nothing;`"):
         run(host_device, "y[t] = nothing;")

@@ -1,4 +1,7 @@
-"""Planted mistakes in tiled kernels are found: each barrier in turn is taken out, and some order of threads tells."""
+"""Planted mistakes in tiled kernels are found: each barrier in turn is taken out, and some order of threads tells.
+
+Here are kernels each of whose barriers every launch needs; one that runs a reduction once has a last one to spare.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +16,7 @@ from tests.cuda_on_host.backend import HostCudaBackend
 from tests.kernels.test_conformance import executes
 
 TILED = [("gemm", "gpu"), ("conv", "gpu"), ("transpose", "gpu"), ("attention", "gpu_d64"), ("cumsum", "team")]
+
 
 def without_barrier(text: str, which: int) -> str:
     """The program with one ``local_barrier();`` of its source file removed."""
