@@ -14,7 +14,6 @@ from weakref import WeakValueDictionary
 
 import numpy as np
 
-from a1400 import dtypes
 from a1400.backends.base import DeviceInfo
 from a1400.errors import KernelArgumentError, UnsupportedOpError
 from a1400.graph.graph import MAX_ELEMENTS, Graph, Node, Value
@@ -335,10 +334,3 @@ def _expand(lw: Lowering, node: Node) -> None:
 def _slice(lw: Lowering, node: Node) -> None:
     a = node.attrs
     lw.views[id(node.output)] = lw.view(node.inputs[0]).slice(a["starts"], a["shape"], a["steps"])  # type: ignore[arg-type]
-
-
-def short_types(**types: np.dtype) -> dict[str, np.dtype]:
-    """Keyword arguments as a types mapping, each checked to be known."""
-    for dtype in types.values():
-        dtypes.info(dtype)
-    return dict(types)

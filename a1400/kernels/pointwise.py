@@ -15,9 +15,8 @@ import numpy as np
 
 from a1400 import dtypes
 from a1400.backends.base import DeviceInfo, Grid
-from a1400.kernels.expr import Expr, topological
+from a1400.kernels.expr import topological
 from a1400.kernels.pointwise_cases import cases, reference
-from a1400.kernels.pointwise_ops import OPS
 from a1400.kernels.spec import KernelSpec, Scalars, Slot, SlotCode, Tunable, Tunables, Variant, params, register
 
 RANKS = (1, 2, 4, 6)
@@ -94,11 +93,6 @@ def choose_pointwise_variant(info: DeviceInfo, code: SlotCode, out_dtype: np.dty
     spec = POINTWISE[rank]
     widest = np.dtype(np.float64) if needs_fp64(code, out_dtype) else np.dtype(out_dtype)
     return spec.choose(info, {"T": widest}, {p.name: 1 for p in spec.params if p.kind == "scalar"})
-
-
-def flops_per_element(expr: Expr) -> int:
-    """What the roofline counts for one evaluation of ``expr``."""
-    return sum(OPS[n.op].flops for n in topological([expr]) if n.op in OPS)
 
 
 def _sizes(s: Scalars, rank: int) -> list[int]:

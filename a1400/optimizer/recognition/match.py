@@ -36,15 +36,6 @@ def either_way(node: Node) -> Iterator[tuple[Value, Value]]:
     yield b, a
 
 
-def without_float_casts(value: Value) -> Value:
-    """What is behind conversions between floating types."""
-    while (node := made_by(value, "cast")) is not None and dtypes.is_float(operand(node).dtype):
-        if not dtypes.is_float(value.dtype):
-            break
-        value = operand(node)
-    return value
-
-
 def without_reshape(value: Value) -> Value:
     """What is behind reshapes."""
     while (node := made_by(value, "reshape")) is not None:
