@@ -22,7 +22,8 @@ class DeviceInfo:
     """One device as its driver describes it.
 
     ``kind`` is ``"cpu"`` or ``"gpu"`` (accelerators count as gpu); it selects kernel variants.
-    ``key`` identifies device *and* driver for caches and tuning tables.
+    ``key`` identifies device *and* driver for caches and tuning tables.  ``extensions`` are the driver's own names;
+    CUDA devices have one, their architecture (``sm_90``).
     """
 
     backend: str
@@ -44,6 +45,8 @@ class DeviceInfo:
     integer_dot: bool
     unified_memory: bool
     extensions: frozenset[str] = field(default_factory=frozenset, repr=False)
+    #: local memory that a launch may ask for by size (CUDA's dynamic shared memory); 0 where there is no such thing
+    dynamic_local_memory: int = 0
 
     @property
     def id(self) -> str:
@@ -54,6 +57,13 @@ class DeviceInfo:
     def key(self) -> str:
         """Identity of device and driver, for caches."""
         return f"{self.backend}|{self.platform}|{self.name}|{self.driver}"
+
+    @property
+    def capability(self) -> int:
+        """CUDA's compute capability times ten (``sm_90``: 90); 0 for what is not CUDA."""
+        if self.backend != "cuda":
+            return 0
+        return max((int(e[3:]) for e in self.extensions if e.startswith("sm_") and e[3:].isdigit()), default=0)
 
 
 class Buffer(ABC):
@@ -66,11 +76,34 @@ class Buffer(ABC):
         """A buffer over ``nbytes`` from ``offset``; ``offset`` must be a multiple of the device's alignment."""
 
 
+@dataclass(frozen=True)
+class TensorMap:
+    """A kernel argument that describes tiles of a buffer to a GPU's copy engine (CUDA's ``CUtensorMap``).
+
+    ``dims``, ``strides`` and ``box`` are innermost first, as CUDA has them: sizes in elements; strides in *bytes* of
+    every dimension but the innermost, which is contiguous; the tile's sizes in elements.  ``offset`` is the first
+    element's distance from the buffer's start in bytes.  ``swizzle`` is 0, 32, 64 or 128 (bytes): the pattern in which
+    a tile's 16-byte units are permuted in shared memory.  Elements outside ``dims`` read as 0 and are not written.
+    ``buffer`` may be a stand-in until a launch is bound.
+    """
+
+    buffer: Any
+    dtype: np.dtype
+    dims: tuple[int, ...]
+    strides: tuple[int, ...]
+    box: tuple[int, ...]
+    swizzle: int = 0
+    offset: int = 0
+
+
+Argument = Buffer | np.generic | TensorMap
+
+
 class BoundLaunch(ABC):
     """One kernel with its arguments and geometry fixed, ready to be enqueued many times."""
 
     @abstractmethod
-    def rebind(self, index: int, argument: Buffer | np.generic) -> None:
+    def rebind(self, index: int, argument: Argument) -> None:
         """Replace argument number ``index`` (an input or output buffer that changed)."""
 
 
@@ -78,12 +111,14 @@ class Program(ABC):
     """Compiled source with one entry point."""
 
     @abstractmethod
-    def bind(self, arguments: Sequence[Buffer | np.generic], groups: Grid, group_size: Grid) -> BoundLaunch:
+    def bind(
+        self, arguments: Sequence[Argument], groups: Grid, group_size: Grid, local_bytes: int = 0
+    ) -> BoundLaunch:
         """Make a launch of ``groups`` work-groups (blocks) of ``group_size`` work-items (threads).
 
-        ``arguments`` are device buffers and NumPy scalars of exactly the types of the kernel's
-        parameters.  Each call makes a kernel object of its own, so launches of different threads
-        never share argument state.
+        ``arguments`` are device buffers, NumPy scalars of exactly the types of the kernel's parameters and, on CUDA,
+        tensor maps.  ``local_bytes`` is local memory asked for by size, up to the device's ``dynamic_local_memory``.
+        Each call makes a kernel object of its own, so launches of different threads never share argument state.
         """
 
 

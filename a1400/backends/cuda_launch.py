@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from a1400.backends.base import BoundLaunch, Buffer, DeviceInfo, Event, Grid, Program, Stream
+from a1400.backends.base import Argument, BoundLaunch, Buffer, DeviceInfo, Event, Grid, Program, Stream
 from a1400.errors import A1400Error, DeviceError, DeviceMemoryError, KernelArgumentError
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ def device_error(error: BaseException, info: DeviceInfo, doing: str) -> A1400Err
     return DeviceError(text)
 
 
-def pack(name: str, index: int, argument: Buffer | np.generic) -> np.generic:
+def pack(name: str, index: int, argument: Argument) -> np.generic:
     """The value CuPy shall pass: a buffer's address as 8 bytes, a scalar's own bytes (never a Python number)."""
     if isinstance(argument, Buffer):
         return np.uint64(argument.pointer)  # type: ignore[attr-defined]
@@ -52,7 +52,9 @@ class CUDAProgram(Program):
         self.limit = limit
         self.name = name
 
-    def bind(self, arguments: Sequence[Buffer | np.generic], groups: Grid, group_size: Grid) -> CUDALaunch:
+    def bind(
+        self, arguments: Sequence[Argument], groups: Grid, group_size: Grid, local_bytes: int = 0
+    ) -> CUDALaunch:
         if int(np.prod(group_size)) > self.limit:
             raise KernelArgumentError(
                 f"kernel {self.name!r} on {self.device.info.name} runs blocks of at most {self.limit} threads, "
@@ -72,19 +74,19 @@ class CUDALaunch(BoundLaunch):
         self,
         name: str,
         function: Any,
-        arguments: Sequence[Buffer | np.generic],
+        arguments: Sequence[Argument],
         groups: Grid,
         group_size: Grid,
     ) -> None:
         self.name = name
         self.function = function
         self.packed = tuple(pack(name, index, argument) for index, argument in enumerate(arguments))
-        self._keep = list(arguments)  # addresses do not keep memory alive
+        self._keep: list[Argument] = list(arguments)  # addresses do not keep memory alive
         # CuPy would turn a size of 0 into 1.
         self.grid = tuple(int(count) for count in groups) if all(groups) and all(group_size) else None
         self.block = tuple(int(size) for size in group_size)
 
-    def rebind(self, index: int, argument: Buffer | np.generic) -> None:
+    def rebind(self, index: int, argument: Argument) -> None:
         if not 0 <= index < len(self._keep):
             raise KernelArgumentError(f"kernel {self.name!r} has no argument {index}, only {len(self._keep)}")
         value = pack(self.name, index, argument)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from a1400.backends.base import BoundLaunch, Buffer, DeviceInfo, Event, Grid, Program, Stream
+from a1400.backends.base import Argument, BoundLaunch, Buffer, DeviceInfo, Event, Grid, Program, Stream
 from a1400.backends.opencl_info import pyopencl
 from a1400.errors import A1400Error, DeviceError, DeviceMemoryError, KernelArgumentError, KernelCompileError
 
@@ -44,7 +44,11 @@ class OpenCLProgram(Program):
         self.name = name
         self.entry = entry
 
-    def bind(self, arguments: Sequence[Buffer | np.generic], groups: Grid, group_size: Grid) -> OpenCLLaunch:
+    def bind(
+        self, arguments: Sequence[Argument], groups: Grid, group_size: Grid, local_bytes: int = 0
+    ) -> OpenCLLaunch:
+        if local_bytes:
+            raise KernelArgumentError(f"kernel {self.name!r} asks for local memory by size, which OpenCL launches lack")
         cl = pyopencl()
         try:
             kernel = cl.Kernel(self.program, self.entry)
@@ -86,7 +90,7 @@ class OpenCLLaunch(BoundLaunch):
         # A cl_kernel does not keep its memory objects alive.
         self._arguments: dict[int, Any] = {}
 
-    def rebind(self, index: int, argument: Buffer | np.generic) -> None:
+    def rebind(self, index: int, argument: Argument) -> None:
         cl = pyopencl()
         try:
             if isinstance(argument, Buffer):

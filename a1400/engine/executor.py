@@ -110,7 +110,7 @@ class ExecutionContext:
             else:
                 arguments.append(argument)
         groups, group_size = call.geometry()
-        bound = program.bind(arguments, groups, group_size)
+        bound = program.bind(arguments, groups, group_size, call.dynamic_bytes)
         for index, ref in sites:
             self._ports[ref.storage].sites.append((bound, index, ref))
         return bound

@@ -69,8 +69,11 @@ class WeightStore:
 class Lowering:
     """State of one lowering: views of values so far, launches so far."""
 
-    def __init__(self, graph: Graph, info: DeviceInfo, weights: WeightStore) -> None:
+    def __init__(
+        self, graph: Graph, info: DeviceInfo, weights: WeightStore, allow: frozenset[str] = frozenset()
+    ) -> None:
         self.graph, self.info, self.weights = graph, info, weights
+        self.allow = allow  # roundings that the caller accepts: see Variant.precision
         self.launches: list[Launch] = []
         self.storages: list[Storage] = []
         self.views: dict[int, View] = {}
@@ -233,7 +236,7 @@ class Lowering:
     ) -> None:  # fmt: skip
         """Append a launch of kernel ``name``; the variant is the spec's choice for the device unless named."""
         spec = REGISTRY[name]
-        chosen = spec.variant(variant) if variant else spec.choose(self.info, types, scalars)
+        chosen = spec.variant(variant) if variant else spec.choose(self.info, types, scalars, slots or (), self.allow)
         call = kernels.call(spec, chosen, types, buffers, scalars, tunables, slots)
         fitted = chosen.fit(self.info, types, scalars, tunables)
         if fitted is None:

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from a1400 import dtypes
-from a1400.backends.base import BoundLaunch, Buffer, Device, Stream
+from a1400.backends.base import BoundLaunch, Buffer, Device, DeviceInfo, Stream
+from a1400.kernels.expr import topological
 from a1400.kernels.source import program_text
 from a1400.kernels.spec import Case, Data, KernelCall, KernelSpec, SlotArgument, Variant, call
 
@@ -34,6 +35,26 @@ def modes(spec: KernelSpec, case: Case) -> Iterator[bool]:
     if spec.exact and case.exact:
         yield True
     yield False
+
+
+def uses_double(case: Case) -> bool:
+    """True if the case's buffers or expressions hold doubles (its dtype variables are the variant's business)."""
+    double = np.dtype(np.float64)
+    codes = [code for code, _ in case.slots.values()]
+    return any(o.dtype == double for c in codes for o in c.operands) or any(
+        n.dtype == double for c in codes for n in topological([c.expr])
+    )
+
+
+def can_run(spec: KernelSpec, variant: Variant, case: Case, info: DeviceInfo) -> bool:
+    """True if the device can run ``case`` in ``variant``."""
+    return (
+        variant in spec.executable(info, case.types)
+        and variant.supports(case.scalars)
+        and not set(variant.plain) & set(case.slots)
+        and variant.fit(info, case.types, case.scalars) is not None
+        and (info.fp64 or not uses_double(case))
+    )
 
 
 def run_case(
@@ -96,7 +117,7 @@ def run_case(
         if p.kind == "in":
             if got.tobytes() != original.tobytes():
                 findings.append(Finding("input", f"{p.name}: a read-only input was changed"))
-        elif message := compare(got, expected[p.name], _tolerance(spec, original.dtype), exact):
+        elif message := compare(got, expected[p.name], _tolerance(spec, variant, original.dtype), exact):
             findings.append(Finding("values", f"{p.name}: {message}"))
     return findings
 
@@ -107,7 +128,7 @@ def bind(kernel_call: KernelCall, device: Device) -> BoundLaunch:
     text = program_text(kernel_call, language)
     program = device.compile(f"{kernel_call.spec.name}/{kernel_call.variant.name}", text, kernel_call.spec.name)
     groups, group_size = kernel_call.geometry()
-    return program.bind(kernel_call.arguments(), groups, group_size)
+    return program.bind(kernel_call.arguments(), groups, group_size, kernel_call.dynamic_bytes)
 
 
 def compare(got: np.ndarray, expected: np.ndarray, tolerance: tuple[float, float], exact: bool) -> str:
@@ -142,8 +163,8 @@ def _widen(array: np.ndarray) -> np.ndarray:
     return array.astype(np.float64) if dtypes.is_float(array.dtype) else array
 
 
-def _tolerance(spec: KernelSpec, dtype: np.dtype) -> tuple[float, float]:
-    return spec.tolerance.get(dtypes.short(dtype), (1e-5, 1e-5))
+def _tolerance(spec: KernelSpec, variant: Variant, dtype: np.dtype) -> tuple[float, float]:
+    return (variant.tolerance or spec.tolerance).get(dtypes.short(dtype), (1e-5, 1e-5))
 
 
 def _guarded(device: Device, stream: Stream, array: np.ndarray) -> Buffer:

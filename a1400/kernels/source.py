@@ -65,7 +65,8 @@ def program_text(call: KernelCall, language: str) -> str:
     if call.variant.vector_width > 1:
         parts.append(_read(root / "cpu/vectors.clh"))
     parts.append(_types(call))
-    parts.extend(f"#define {name} {value}" for name, value in sorted(call.spec.defines.items()))
+    defines = {**call.spec.defines, **call.variant.defines}
+    parts.extend(f"#define {name} {value}" for name, value in sorted(defines.items()))
     parts.extend(f"#define {name} {value}" for name, value in sorted(call.tunables.items()))
     for slot in call.spec.slots:
         parts.append(_slot(call, slot, call.slots.get(slot.name)))
@@ -84,6 +85,8 @@ def _types(call: KernelCall) -> str:
         lines += [
             f"#define {name} {info.storage}",
             f"#define {name}_r {info.register}",
+            f"#define {name}_short {info.short}",
+            f"#define {name}_bytes {dtype.itemsize}",
             f"#define {name}_load(p, i) load_{info.short}(p, i)",
             f"#define {name}_store(p, i, v) store_{info.short}(p, i, v)",
             f"#define {name}_lowest lowest_{info.short}",
@@ -118,7 +121,7 @@ def _slot(call: KernelCall, slot: Slot, code: SlotCode | None) -> str:
     coords = ", ".join(slot.coords)
     width = call.variant.vector_width
     if code is None:
-        lines = [f"#define {slot.name}(v, {coords}) (v)"]
+        lines = [f"#define {slot.name}_EMPTY", f"#define {slot.name}(v, {coords}) (v)"]
         if width > 1:
             lines.append(f"#define {slot.name}_V(v, {coords}) (v)")
         return "\n".join(lines)
@@ -182,6 +185,7 @@ def _signature(call: KernelCall, language: str) -> str:
             for group in _operand_names(slot, code):
                 items.append(f"{group[0][0]} RESTRICT {group[0][1]}")
                 items.extend(f"const {kind} {name}" for kind, name in group[1:])
+    items.extend(f"const __grid_constant__ TensorMap {name}" for name, _, _ in call.variant.tensor_maps)
     arguments = ", ".join(items)
     x, y, z = call.geometry()[1]
     if language == "opencl":

@@ -7,8 +7,8 @@ Argument checks, program prologues, conformance tests, tuning and profiling are 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from itertools import product
 from math import prod
 from typing import Any
@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from a1400 import dtypes
-from a1400.backends.base import DeviceInfo, Grid
+from a1400.backends.base import DeviceInfo, Grid, TensorMap
 from a1400.errors import KernelArgumentError
 from a1400.kernels.expr import Expr
 
@@ -29,6 +29,7 @@ SCALAR_TYPES: dict[str, type[Any]] = {
 }
 Scalars = Mapping[str, int | float]
 Tunables = Mapping[str, int]
+TensorMapRule = Callable[[Mapping[str, np.dtype], Scalars, Tunables], TensorMap]
 
 
 @dataclass(frozen=True)
@@ -137,8 +138,13 @@ class Variant:
     ``geometry(scalars, tunables)`` gives (groups, group_size).  ``requires`` says whether a device can run it
     for given dtypes; ``constraint`` whether tunables fit together; ``supports`` whether it can compute a
     call with these scalars at all.  ``local_bytes(types, tunables)`` is the local memory of a work-group (a KiB or two
-    need not be told).  ``vector_width`` > 1 asks for ``*_V`` slot macros.  ``test_tunables`` are further settings that
-    the conformance tests run.
+    need not be told); ``dynamic_bytes`` likewise the local memory that the launch asks for by size.  ``vector_width``
+    > 1 asks for ``*_V`` slot macros.  ``test_tunables`` are further settings that the conformance tests run.
+
+    ``defines`` are macros of this variant alone.  ``plain`` names slots that must be empty.  ``precision`` names a
+    rounding of the inputs (``tf32``) that the caller must allow before the variant may be chosen; ``tolerance`` then
+    replaces the spec's.  ``tensor_maps`` are further parameters behind all others, in this order: name, the buffer
+    parameter they describe, and ``(types, scalars, tunables) -> TensorMap`` (its ``buffer`` is filled in).
     """
 
     name: str
@@ -153,6 +159,12 @@ class Variant:
     supports: Callable[[Scalars], bool] = lambda s: True
     local_bytes: Callable[[Mapping[str, np.dtype], Tunables], int] = lambda types, t: 0
     test_tunables: tuple[Mapping[str, int], ...] = ()
+    dynamic_bytes: Callable[[Mapping[str, np.dtype], Tunables], int] = lambda types, t: 0
+    defines: Mapping[str, str] = field(default_factory=dict)
+    plain: tuple[str, ...] = ()
+    precision: str = ""
+    tolerance: Mapping[str, tuple[float, float]] | None = None
+    tensor_maps: tuple[tuple[str, str, TensorMapRule], ...] = ()
 
     def settings(self, overrides: Mapping[str, int] | None = None) -> dict[str, int]:
         """Defaults updated by ``overrides``; refuses undeclared names and combinations that do not fit."""
@@ -179,7 +191,11 @@ class Variant:
             return prod(self.geometry(scalars, t)[1])
 
         def fits(t: Tunables) -> bool:
-            return items(t) <= info.max_group_size and self.local_bytes(types, t) <= info.local_memory
+            return (
+                items(t) <= info.max_group_size
+                and self.local_bytes(types, t) <= info.local_memory
+                and self.dynamic_bytes(types, t) <= info.dynamic_local_memory
+            )
 
         wanted = self.settings(overrides)
         if fits(wanted):
@@ -280,10 +296,18 @@ class KernelSpec:
         fits = [v for v in self.variants if info.backend in v.backends and v.requires(info, types)]
         return sorted(fits, key=lambda v: v.kind not in (info.kind, "any"))
 
-    def choose(self, info: DeviceInfo, types: Mapping[str, np.dtype], scalars: Scalars) -> Variant:
-        """The variant to use on ``info``; raises when the device can run none."""
+    def choose(
+        self, info: DeviceInfo, types: Mapping[str, np.dtype], scalars: Scalars,
+        slots: Collection[str] = (), allow: Collection[str] = (),
+    ) -> Variant:  # fmt: skip
+        """The variant to use on ``info`` with these ``slots`` filled and these precisions allowed; raises for none.
+
+        Among variants for the device's class, the first declared wins: fast ones stand before general ones.
+        """
         for v in self.executable(info, types):
-            if v.supports(scalars) and v.fit(info, types, scalars) is not None:
+            if v.precision and v.precision not in allow:
+                continue
+            if v.supports(scalars) and not set(v.plain) & set(slots) and v.fit(info, types, scalars) is not None:
                 return v
         raise KernelArgumentError(
             f"no variant of kernel {self.name} runs on {info.name} for { {k: str(t) for k, t in types.items()} } (its "
@@ -329,8 +353,13 @@ class KernelCall:
         """(groups, group size) of the launch."""
         return self.variant.geometry(self.scalars, self.tunables)
 
+    @property
+    def dynamic_bytes(self) -> int:
+        """Local memory that the launch asks for by size."""
+        return self.variant.dynamic_bytes(self.types, self.tunables)
+
     def arguments(self) -> list[Any]:
-        """Buffers (or their stand-ins) and NumPy scalars in kernel order."""
+        """Buffers (or their stand-ins), NumPy scalars and tensor maps in kernel order."""
         result: list[Any] = []
         for p in self.spec.params:
             if p.kind == "scalar":
@@ -344,6 +373,8 @@ class KernelCall:
                 result.append(np.int32(argument.offset))
                 count = len(slot.coords) - (0 if operand.inner == 2 else 1)
                 result.extend(np.int32(s) for s in argument.strides[:count])
+        for _, buffer, rule in self.variant.tensor_maps:
+            result.append(replace(rule(self.types, self.scalars, self.tunables), buffer=self.buffers[buffer]))
         return result
 
 

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from a1400.backends.base import (
+    Argument,
     Backend,
     BoundLaunch,
     Buffer,
@@ -117,7 +118,7 @@ class HostCudaLaunch(BoundLaunch):
             stack_bytes=_STACK,
         )
 
-    def rebind(self, index: int, argument: Buffer | np.generic) -> None:
+    def rebind(self, index: int, argument: Argument) -> None:
         if not 0 <= index < len(self._keep):
             raise KernelArgumentError(f"kernel {self.name!r} has no argument {index}, only {len(self._keep)}")
         if isinstance(argument, HostCudaBuffer):
@@ -152,7 +153,9 @@ class HostCudaProgram(Program):
         self.module = module
         self.reverse = reverse
 
-    def bind(self, arguments: Sequence[Buffer | np.generic], groups: Grid, group_size: Grid) -> HostCudaLaunch:
+    def bind(
+        self, arguments: Sequence[Argument], groups: Grid, group_size: Grid, local_bytes: int = 0
+    ) -> HostCudaLaunch:
         if int(np.prod(group_size)) > self.module.bound:
             raise KernelArgumentError(
                 f"kernel {self.name!r} runs blocks of at most {self.module.bound} threads, not {group_size}"

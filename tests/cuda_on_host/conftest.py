@@ -10,10 +10,10 @@ from contextlib import suppress
 import pytest
 
 from a1400.errors import KernelCompileError
+from a1400.kernels.check import can_run
 from a1400.kernels.source import program_text
 from a1400.kernels.spec import KernelSpec, Variant
 from tests.cuda_on_host.backend import ORDERS, HostCudaBackend, HostCudaDevice
-from tests.kernels.test_conformance import executes
 from tests.kernels.test_nvrtc import case_call
 
 
@@ -37,7 +37,7 @@ def programs(spec: KernelSpec, variant: Variant, device: HostCudaDevice) -> Iter
     seen: set[object] = set()
     for case in spec.cases():
         for tunables in (None, *variant.test_tunables):
-            if not executes(spec, variant, case, device):
+            if not can_run(spec, variant, case, device.info):
                 continue
             made = case_call(spec, variant, case, dict(tunables) if tunables else None)
             if made.program_key not in seen:

@@ -12,30 +12,10 @@ import pytest
 from a1400.backends.base import Device
 from a1400.errors import A1400Error
 from a1400.kernels import load_all
-from a1400.kernels.check import modes, run_case
-from a1400.kernels.expr import topological
-from a1400.kernels.spec import Case, KernelSpec, Variant
+from a1400.kernels.check import can_run, modes, run_case, uses_double
+from a1400.kernels.spec import KernelSpec, Variant
 
 PAIRS = [(spec, variant) for spec in load_all().values() for variant in spec.variants]
-
-
-def uses_double(case: Case) -> bool:
-    """True if the case's buffers or expressions hold doubles (its dtype variables are the variant's business)."""
-    double = np.dtype(np.float64)
-    codes = [code for code, _ in case.slots.values()]
-    return any(o.dtype == double for c in codes for o in c.operands) or any(
-        n.dtype == double for c in codes for n in topological([c.expr])
-    )
-
-
-def executes(spec: KernelSpec, variant: Variant, case: Case, device: Device) -> bool:
-    """True if the device can run ``case`` in ``variant``."""
-    return (
-        variant in spec.executable(device.info, case.types)
-        and variant.supports(case.scalars)
-        and variant.fit(device.info, case.types, case.scalars) is not None
-        and (device.info.fp64 or not uses_double(case))
-    )
 
 
 @pytest.mark.parametrize(("spec", "variant"), PAIRS, ids=[f"{s.name}-{v.name}" for s, v in PAIRS])
@@ -43,7 +23,7 @@ def test_cases(spec: KernelSpec, variant: Variant, device: Device) -> None:
     """Exact and random inputs, poisoned outputs, canaries: nothing may differ."""
     ran, failures = 0, []
     for case in spec.cases():
-        if not executes(spec, variant, case, device):
+        if not can_run(spec, variant, case, device.info):
             continue
         for exact in modes(spec, case):
             for tunables in (None, *variant.test_tunables):
@@ -69,6 +49,6 @@ def test_every_case_runs_somewhere(spec: KernelSpec, device: Device) -> None:
         case.name
         for case in spec.cases()
         if (device.info.fp64 or (not uses_double(case) and np.dtype(np.float64) not in case.types.values()))
-        and not any(executes(spec, v, case, device) for v in spec.variants)
+        and not any(can_run(spec, v, case, device.info) for v in spec.variants)
     ]
     assert not orphans
