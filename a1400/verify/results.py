@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-#: ``exact``: small integers, bit-equal to the reference and so on all devices; ``close``: random data within the dtype's
-#: tolerance; ``repeat``: ten runs, bit-equal
+#: ``exact``: small integers, bit-equal to the reference and so on all devices; ``close``: random data within the
+#: dtype's tolerance; ``repeat``: ten runs, bit-equal
 MODES = ("exact", "close", "repeat")
 PASS, FAIL, ERROR, CRASH, HANG = "pass", "fail", "error", "crash", "hang"
 
@@ -18,10 +18,10 @@ class Result:
     """One check on one device.
 
     ``subject`` is a kernel's or a model's name; ``variant``, ``case`` and ``tunables`` are a kernel's.  ``outcome`` is
-    ``pass``, ``fail`` (a wrong answer), ``error`` (an error reported by driver or compiler), ``crash`` or ``hang`` (of the
-    device's process).  ``kind`` says what kind of failure (``values``, ``canary``, ``input``, ``repeat``, ``compile`` ...),
-    ``message`` the rest in one sentence.  ``error`` is the largest difference relative to the largest reference
-    magnitude, ``ulps`` the largest difference in units in the last place of the output's dtype (None where neither
+    ``pass``, ``fail`` (a wrong answer), ``error`` (an error reported by driver or compiler), ``crash`` or ``hang`` (of
+    the device's process).  ``kind`` says what kind of failure (``values``, ``canary``, ``input``, ``repeat``,
+    ``compile`` ...), ``message`` the rest in one sentence.  ``error`` is the largest difference relative to the largest
+    reference magnitude, ``ulps`` the largest difference in units in the last place of the output (None where neither
     applies).  ``node`` is the first node of a model whose output departs.  ``repro`` is the path of the file that
     ``a1400 verify --repro`` runs again.
     """
