@@ -14,6 +14,7 @@ from weakref import WeakValueDictionary
 
 import numpy as np
 
+from a1400 import tuning
 from a1400.backends.base import DeviceInfo
 from a1400.errors import KernelArgumentError, UnsupportedOpError
 from a1400.graph.graph import MAX_ELEMENTS, Graph, Node, Value
@@ -234,9 +235,13 @@ class Lowering:
         *, variant: str | None = None, tunables: Mapping[str, int] | None = None,
         slots: Mapping[str, tuple[SlotCode, Sequence[SlotArgument]]] | None = None,
     ) -> None:  # fmt: skip
-        """Append a launch of kernel ``name``; the variant is the spec's choice for the device unless named."""
+        """Append a launch of kernel ``name``.
+
+        The variant is the spec's choice for the device unless named; tunables come from the tuning tables unless given.
+        """
         spec = REGISTRY[name]
         chosen = spec.variant(variant) if variant else spec.choose(self.info, types, scalars, slots or (), self.allow)
+        tunables = tunables or tuning.lookup(self.info, spec, chosen, types, scalars)
         call = kernels.call(spec, chosen, types, buffers, scalars, tunables, slots)
         fitted = chosen.fit(self.info, types, scalars, tunables)
         if fitted is None:
