@@ -1,33 +1,50 @@
 """Run one conformance case of a spec on a device and compare with the reference.
 
-Used by the tests, and by anything that must trust a kernel before using it.  Every output starts poisoned
-and every buffer is followed by a canary region, so a kernel that writes too little or too much is found.
+Used by the tests, by ``a1400 verify``, and by anything that must trust a kernel before using it.  The launch itself,
+with poisoned outputs and canaries, is :mod:`a1400.kernels.launches`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from a1400 import dtypes
-from a1400.backends.base import BoundLaunch, Buffer, Device, DeviceInfo, Stream
+from a1400.backends.base import BoundLaunch, Device, DeviceInfo
+from a1400.kernels.accuracy import compare, figures
 from a1400.kernels.expr import topological
+from a1400.kernels.launches import CANARY, Finding, HostBuffer, LaunchData, LoadedLaunch, repeated
 from a1400.kernels.source import program_text
 from a1400.kernels.spec import Case, Data, KernelCall, KernelSpec, SlotArgument, Variant, call
 
-CANARY = 256  # bytes behind every buffer
-_CANARY_BYTE = 0xA5
-_POISON_BYTE = 0xC3
+SEED = 1400
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A case with its data: ``case`` holds the slots' operands as they are used, ``expected`` the float64 answer."""
+
+    spec: KernelSpec
+    case: Case
+    exact: bool
+    inputs: Mapping[str, np.ndarray]
+    expected: Mapping[str, np.ndarray]
 
 
 @dataclass
-class Finding:
-    """What went wrong in one case: ``kind`` is ``values``, ``canary`` or ``input``."""
+class Outcome:
+    """What a case did: findings, raw outputs, and the largest error of any output.
 
-    kind: str
-    message: str
+    ``error`` is relative to the output's largest reference magnitude, ``ulps`` in units in the last place; see
+    :func:`a1400.kernels.accuracy.figures`.
+    """
+
+    findings: list[Finding] = field(default_factory=list)
+    outputs: dict[str, np.ndarray] = field(default_factory=dict)
+    error: float | None = None
+    ulps: float | None = None
 
 
 def modes(spec: KernelSpec, case: Case) -> Iterator[bool]:
@@ -57,69 +74,81 @@ def can_run(spec: KernelSpec, variant: Variant, case: Case, info: DeviceInfo) ->
     )
 
 
+def prepare(spec: KernelSpec, case: Case, exact: bool, seed: int = SEED) -> Prepared:
+    """Make a case's data (small integers where ``exact``) and its reference answer."""
+    rng = np.random.default_rng(seed)
+    inputs = {
+        name: data.make(rng, case.types, exact) if isinstance(data, Data) else np.array(data)
+        for name, data in case.arrays.items()
+    }
+    slots = {
+        name: (code, tuple((_exact_operand(rng, a) if exact else a, off, strides) for a, off, strides in operands))
+        for name, (code, operands) in case.slots.items()
+    }
+    used = Case(case.name, case.arrays, case.scalars, case.outputs, case.types, slots, case.exact)
+    expected = spec.reference({k: _widen(v) for k, v in inputs.items()}, case.scalars, used)
+    return Prepared(spec, used, exact, inputs, expected)
+
+
+def launch_data(
+    variant: Variant, prepared: Prepared, info: DeviceInfo, tunables: Mapping[str, int] | None = None
+) -> LaunchData:
+    """The launch that computes a prepared case in ``variant`` on a device such as ``info``; needs no device."""
+    spec, case = prepared.spec, prepared.case
+    buffers: dict[str, HostBuffer] = {}
+    for p in spec.params:
+        if p.kind == "out":
+            shape, kind = case.outputs[p.name]
+            dtype = case.types[kind] if kind in case.types else dtypes.from_short(kind)
+            buffers[p.name] = HostBuffer(p.name, "out", np.zeros(shape, dtype))
+        elif p.kind != "scalar":
+            buffers[p.name] = HostBuffer(p.name, p.kind, prepared.inputs[p.name])
+    slots = {}
+    for name, (code, operands) in case.slots.items():
+        arguments = [
+            SlotArgument(HostBuffer(f"{name}_p{k}", "in", array), offset, strides)
+            for k, (array, offset, strides) in enumerate(operands)
+        ]
+        slots[name] = (code, arguments)
+    made = call(spec, variant, case.types, buffers, case.scalars, tunables, slots)
+    made.tunables = variant.fit(info, case.types, case.scalars, tunables) or made.tunables
+    return data_of_call(made, info.backend)
+
+
+def data_of_call(made: KernelCall, language: str) -> LaunchData:
+    """A call whose buffers are :class:`HostBuffer` as data."""
+    groups, group_size = made.geometry()
+    return LaunchData(
+        f"{made.spec.name}/{made.variant.name}", language, made.spec.name, program_text(made, language), groups,
+        group_size, made.arguments(), made.dynamic_bytes,
+    )  # fmt: skip
+
+
+def run_prepared(
+    variant: Variant, prepared: Prepared, device: Device, tunables: Mapping[str, int] | None = None, runs: int = 1
+) -> Outcome:
+    """Run a prepared case and judge it: against the reference, or with ``runs`` > 1 against itself, bit for bit."""
+    loaded = LoadedLaunch(launch_data(variant, prepared, device.info, tunables), device, CANARY)
+    if runs > 1:
+        left, findings = repeated(loaded, runs)
+        return Outcome(findings, left.outputs)
+    left = loaded.run()
+    outcome = Outcome(left.findings, left.outputs, 0.0, 0.0)
+    for name, got in left.outputs.items():
+        expected = prepared.expected[name]
+        if message := compare(got, expected, tolerance(prepared.spec, variant, got.dtype), prepared.exact):
+            outcome.findings.append(Finding("values", f"{name}: {message}"))
+        error, ulps = figures(got, expected)
+        outcome.error, outcome.ulps = max(outcome.error or 0.0, error), max(outcome.ulps or 0.0, ulps)
+    return outcome
+
+
 def run_case(
     spec: KernelSpec, variant: Variant, case: Case, device: Device, exact: bool,
     tunables: Mapping[str, int] | None = None,
 ) -> list[Finding]:  # fmt: skip
     """Run ``case`` in one variant on ``device``; an empty list means that it passed."""
-    rng = np.random.default_rng(1400)
-    inputs = {
-        name: data.make(rng, case.types, exact) if isinstance(data, Data) else np.array(data)
-        for name, data in case.arrays.items()
-    }
-    slot_arrays: dict[str, list[tuple[np.ndarray, int, tuple[int, ...]]]] = {}
-    for slot_name, (_, operands) in case.slots.items():
-        slot_arrays[slot_name] = [
-            (_exact_operand(rng, array) if exact else array, offset, strides) for array, offset, strides in operands
-        ]
-    run = Case(
-        case.name, case.arrays, case.scalars, case.outputs, case.types,
-        {k: (case.slots[k][0], tuple(v)) for k, v in slot_arrays.items()}, case.exact,
-    )  # fmt: skip
-    expected = spec.reference({k: _widen(v) for k, v in inputs.items()}, case.scalars, run)
-
-    buffers: dict[str, Buffer] = {}
-    outputs: dict[str, np.ndarray] = {}
-    stream = device.stream()
-    for p in spec.params:
-        if p.kind == "scalar":
-            continue
-        if p.kind == "out":
-            shape, kind = case.outputs[p.name]
-            dtype = case.types[kind] if kind in case.types else dtypes.from_short(kind)
-            array = np.frombuffer(bytearray([_POISON_BYTE]) * (int(np.prod(shape)) * dtype.itemsize), dtype).reshape(
-                shape
-            )
-        else:
-            array = inputs[p.name]
-        outputs[p.name] = array
-        buffers[p.name] = _guarded(device, stream, array)
-    slots = {}
-    for name, arrays in slot_arrays.items():
-        arguments = [SlotArgument(_guarded(device, stream, a), off, st) for a, off, st in arrays]
-        slots[name] = (case.slots[name][0], arguments)
-    kernel_call = call(spec, variant, case.types, buffers, case.scalars, tunables, slots)
-    kernel_call.tunables = variant.fit(device.info, case.types, case.scalars, tunables) or kernel_call.tunables
-    bound = bind(kernel_call, device)
-    stream.run([bound])
-    stream.synchronize()
-
-    findings = []
-    for p in spec.params:
-        if p.kind == "scalar":
-            continue
-        original = outputs[p.name]
-        raw = np.empty(original.nbytes + CANARY, np.uint8)
-        stream.read(buffers[p.name], raw)
-        if not (raw[original.nbytes :] == _CANARY_BYTE).all():
-            findings.append(Finding("canary", f"{p.name}: written past its end"))
-        got = raw[: original.nbytes].view(original.dtype).reshape(original.shape)
-        if p.kind == "in":
-            if got.tobytes() != original.tobytes():
-                findings.append(Finding("input", f"{p.name}: a read-only input was changed"))
-        elif message := compare(got, expected[p.name], _tolerance(spec, variant, original.dtype), exact):
-            findings.append(Finding("values", f"{p.name}: {message}"))
-    return findings
+    return run_prepared(variant, prepare(spec, case, exact), device, tunables).findings
 
 
 def bind(kernel_call: KernelCall, device: Device) -> BoundLaunch:
@@ -131,30 +160,6 @@ def bind(kernel_call: KernelCall, device: Device) -> BoundLaunch:
     return program.bind(kernel_call.arguments(), groups, group_size, kernel_call.dynamic_bytes)
 
 
-def compare(got: np.ndarray, expected: np.ndarray, tolerance: tuple[float, float], exact: bool) -> str:
-    """Empty if equal (values in exact mode, else within rtol and atol x the reference's scale), else what differs."""
-    expected = np.asarray(expected)
-    if got.shape != expected.shape:
-        return f"shape {got.shape}, expected {expected.shape}"
-    if got.size == 0:
-        return ""
-    wide = np.float64 if dtypes.is_float(got.dtype) else got.dtype
-    g, e = got.astype(wide), expected.astype(wide)
-    if exact or not dtypes.is_float(got.dtype):
-        e = expected.astype(got.dtype).astype(wide)
-        bad = ~((g == e) | ((g != g) & (e != e)))
-    else:
-        rtol, atol = tolerance
-        finite = np.abs(e[np.isfinite(e)])
-        scale = float(finite.max()) if finite.size else 1.0
-        with np.errstate(invalid="ignore"):
-            bad = ~((np.abs(g - e) <= rtol * np.abs(e) + atol * scale) | (g == e) | (np.isnan(g) & np.isnan(e)))
-    if not bad.any():
-        return ""
-    at = tuple(int(i) for i in np.argwhere(bad)[0])
-    return f"{int(bad.sum())} of {bad.size} values differ, first at {at}: got {got[at]}, expected {expected[at]}"
-
-
 def _exact_operand(rng: np.random.Generator, array: np.ndarray) -> np.ndarray:
     return rng.integers(0 if array.dtype == np.bool_ else -3, 4, array.shape).astype(array.dtype)
 
@@ -163,16 +168,9 @@ def _widen(array: np.ndarray) -> np.ndarray:
     return array.astype(np.float64) if dtypes.is_float(array.dtype) else array
 
 
-def _tolerance(spec: KernelSpec, variant: Variant, dtype: np.dtype) -> tuple[float, float]:
+def tolerance(spec: KernelSpec, variant: Variant, dtype: np.dtype) -> tuple[float, float]:
+    """(rtol, atol) for an output of ``dtype``: the variant's own, else the spec's."""
     return (variant.tolerance or spec.tolerance).get(dtypes.short(dtype), (1e-5, 1e-5))
-
-
-def _guarded(device: Device, stream: Stream, array: np.ndarray) -> Buffer:
-    raw = np.full(array.nbytes + CANARY, _CANARY_BYTE, np.uint8)
-    raw[: array.nbytes] = np.frombuffer(np.ascontiguousarray(array).tobytes(), np.uint8)
-    buffer = device.alloc(raw.nbytes)
-    stream.write(buffer, raw)
-    return buffer
 
 
 def slot_reference(case: Case, slot: str, value: np.ndarray) -> np.ndarray:

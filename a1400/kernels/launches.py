@@ -1,0 +1,154 @@
+"""One launch with its data on the host: run it on any device, see what it left behind.
+
+A :class:`LaunchData` holds all that a launch is - program text, geometry, arguments - and so can come from a spec's
+case, from a model's plan or from a file.  Outputs start poisoned and every buffer is followed by a canary region, so
+a kernel that writes too little or too much is found.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from a1400.backends.base import Argument, Buffer, Device, Grid, Stream, TensorMap
+
+CANARY = 256  # bytes behind every buffer
+CANARY_BYTE = 0xA5
+POISON_BYTE = 0xC3
+
+
+@dataclass
+class Finding:
+    """What went wrong in one launch: ``kind`` is ``values``, ``canary``, ``input`` or ``repeat``."""
+
+    kind: str
+    message: str
+
+
+@dataclass(eq=False)
+class HostBuffer:
+    """A buffer argument's contents.  ``role``: ``in``, ``out`` (the array gives shape and dtype) or ``inout``."""
+
+    name: str
+    role: str
+    array: np.ndarray
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes without the canary."""
+        return self.array.nbytes
+
+
+HostArgument = HostBuffer | np.generic | TensorMap
+
+
+@dataclass
+class LaunchData:
+    """A launch: ``arguments`` in kernel order are buffers' contents, NumPy scalars, and tensor maps over the former.
+
+    ``name`` is for messages, ``entry`` the kernel's name in ``source``, which is written in ``language`` (``opencl`` or
+    ``cuda``).  ``local_bytes`` is local memory asked for by size.
+    """
+
+    name: str
+    language: str
+    entry: str
+    source: str
+    groups: Grid
+    group_size: Grid
+    arguments: list[HostArgument]
+    local_bytes: int = 0
+    options: tuple[str, ...] = ()
+
+    def buffers(self) -> list[HostBuffer]:
+        """Every buffer once, in the order of the arguments."""
+        return [a for a in self.arguments if isinstance(a, HostBuffer)]
+
+
+@dataclass
+class Left:
+    """What one run left: the written buffers by name, and what it broke."""
+
+    outputs: dict[str, np.ndarray]
+    findings: list[Finding] = field(default_factory=list)
+
+
+class LoadedLaunch:
+    """A launch with its program compiled and its data on a device; may run several times.
+
+    Raises what the backend raises: :class:`~a1400.errors.KernelCompileError` and the like.
+    """
+
+    def __init__(self, data: LaunchData, device: Device, canary: int | None = None) -> None:
+        self.data, self._device = data, device
+        self._canary = CANARY if canary is None else canary
+        program = device.compile(data.name, data.source, data.entry, data.options)
+        self._stream: Stream = device.stream()
+        self._buffers: dict[int, Buffer] = {}
+        for host in data.buffers():
+            if id(host) not in self._buffers:
+                self._buffers[id(host)] = device.alloc(host.nbytes + self._canary)
+                if host.role == "in":
+                    self._write(host, host.array)
+        arguments: list[Argument] = []
+        for argument in data.arguments:
+            if isinstance(argument, HostBuffer):
+                arguments.append(self._buffers[id(argument)])
+            elif isinstance(argument, TensorMap):
+                arguments.append(replace(argument, buffer=self._buffers[id(argument.buffer)]))
+            else:
+                arguments.append(argument)
+        self._bound = program.bind(arguments, data.groups, data.group_size, data.local_bytes)
+
+    def _write(self, host: HostBuffer, array: np.ndarray) -> None:
+        raw = np.full(host.nbytes + self._canary, CANARY_BYTE, np.uint8)
+        raw[: host.nbytes] = np.frombuffer(np.ascontiguousarray(array).tobytes(), np.uint8)
+        self._stream.write(self._buffers[id(host)], raw)
+
+    def run(self, poison: int = POISON_BYTE) -> Left:
+        """Poison the outputs with the byte ``poison``, restore what is read and written, run, and look."""
+        for host in self.data.buffers():
+            if host.role == "out":
+                self._write(host, np.full(host.nbytes, poison, np.uint8))
+            elif host.role == "inout":
+                self._write(host, host.array)
+        self._stream.run([self._bound])
+        self._stream.synchronize()
+        left = Left({})
+        for host in self.data.buffers():
+            raw = np.empty(host.nbytes + self._canary, np.uint8)
+            self._stream.read(self._buffers[id(host)], raw)
+            if not (raw[host.nbytes :] == CANARY_BYTE).all():
+                left.findings.append(Finding("canary", f"{host.name}: written past its end"))
+            got = raw[: host.nbytes].view(host.array.dtype).reshape(host.array.shape)
+            if host.role != "in":
+                left.outputs[host.name] = got
+            elif got.tobytes() != host.array.tobytes():
+                left.findings.append(Finding("input", f"{host.name}: a read-only input was changed"))
+        return left
+
+
+def repeated(loaded: LoadedLaunch, runs: int) -> tuple[Left, list[Finding]]:
+    """Run ``runs`` times, every time over other poison; what the last left, and a finding where one departs."""
+    first = loaded.run()
+    findings = list(first.findings)
+    left = first
+    for number in range(2, runs + 1):
+        left = loaded.run((POISON_BYTE + 37 * number) % 256)
+        for name, array in left.outputs.items():
+            if array.tobytes() != first.outputs[name].tobytes():
+                a, b = (np.frombuffer(x.tobytes(), np.uint8) for x in (array, first.outputs[name]))
+                size = array.dtype.itemsize
+                changed = np.flatnonzero((a != b).reshape(-1, size).any(axis=1))
+                at = tuple(int(i) for i in np.unravel_index(changed[0], array.shape))
+                findings.append(
+                    Finding(
+                        "repeat",
+                        f"{name}: run {number} differs from run 1 in {len(changed)} of {array.size} values, "
+                        f"first at {at}: {array[at]} after {first.outputs[name][at]}",
+                    )
+                )
+        if findings:
+            break
+    return left, findings
