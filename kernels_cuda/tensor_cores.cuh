@@ -87,11 +87,18 @@ FN uint float_to_tf32(float x) {
     asm("cvt.rna.tf32.f32 %0, %1;" : "=r"(r) : "f"(x));
     return r;
 }
+/* 2^x to 2 ulp, in one instruction; results below 2^-126 are 0 */
+FN float exp2_fast(float x) {
+    float r;
+    asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(r) : "f"(x));
+    return r;
+}
 
 #else /* a host compiler */
 
 CUDA_HOST_COOPERATIVE
 
+FN float exp2_fast(float x) { return exp2(x); }
 FN uint pack_f16(float low, float high) { return a_float_to_half(low).bits | (uint)a_float_to_half(high).bits << 16; }
 FN uint pack_bf16(float low, float high) { return a_float_to_bf16(low) | (uint)a_float_to_bf16(high) << 16; }
 FN uint float_to_tf32(float x) {
