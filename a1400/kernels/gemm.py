@@ -189,7 +189,7 @@ gemm = register(
         variants=(
             Variant(
                 "gpu", "gpu", _tile_geometry, TILE_TUNABLES, requires=fp64_if_used, constraint=tile_fits,
-                local_bytes=tile_bytes,
+                local_bytes=tile_bytes, min_blocks=2,
                 test_tunables=(
                     {"BM": 32, "BN": 64, "BK": 8, "RM": 2}, {"BM": 128, "BN": 128, "BK": 8, "RM": 8, "RN": 8},
                 ),

@@ -102,7 +102,7 @@ def _variants(name: str) -> tuple[Variant, ...]:
         Variant("cpu_sequence", "cpu", _cpu_sequence, (rows, Tunable("BLOCKS", 1, (1,), "1: not used"), sequence),
                 supports=_whole, test_tunables=({"ROWS": 1},), **cpu),  # type: ignore[arg-type]
         Variant("gpu_step", "gpu", _gpu_step, (step, slices), supports=_one_step),
-        Variant("gpu_sequence", "gpu", _gpu_sequence, (sequence, slices), supports=_whole,
+        Variant("gpu_sequence", "gpu", _gpu_sequence, (sequence, slices), supports=_whole, min_blocks=2,
                 test_tunables=({"SLICES": 4},)),
     )  # fmt: skip
 

@@ -192,5 +192,6 @@ def _signature(call: KernelCall, language: str) -> str:
         # without it a compiler may use so many registers that fewer work-items fit than the launch has
         size = f"__attribute__((reqd_work_group_size({x}, {y}, {z}))) " if x * y * z > 1 else ""
         return f"#define KERNEL_ENTRY __kernel {size}void {call.spec.name}({arguments})"
-    head = f'extern "C" __global__ void __launch_bounds__({x * y * z}) {call.spec.name}'
+    bounds = f"{x * y * z}, {call.variant.min_blocks}" if call.variant.min_blocks else f"{x * y * z}"
+    head = f'extern "C" __global__ void __launch_bounds__({bounds}) {call.spec.name}'
     return f"#define KERNEL_ENTRY {head}({arguments})"

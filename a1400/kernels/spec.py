@@ -143,8 +143,10 @@ class Variant:
 
     ``defines`` are macros of this variant alone.  ``plain`` names slots that must be empty.  ``precision`` names a
     rounding of the inputs (``tf32``) that the caller must allow before the variant may be chosen; ``tolerance`` then
-    replaces the spec's.  ``tensor_maps`` are further parameters behind all others, in this order: name, the buffer
-    parameter they describe, and ``(types, scalars, tunables) -> TensorMap`` (its ``buffer`` is filled in).
+    replaces the spec's.  ``min_blocks`` is how many work-groups a CUDA multiprocessor should hold at once: it bounds
+    the registers from above, and keeps the compiler from spilling to make room for more.  ``tensor_maps`` are further
+    parameters behind all others, in this order: name, the buffer parameter they describe, and
+    ``(types, scalars, tunables) -> TensorMap`` (its ``buffer`` is filled in).
     """
 
     name: str
@@ -163,6 +165,7 @@ class Variant:
     defines: Mapping[str, str] = field(default_factory=dict)
     plain: tuple[str, ...] = ()
     precision: str = ""
+    min_blocks: int = 0
     tolerance: Mapping[str, tuple[float, float]] | None = None
     tensor_maps: tuple[tuple[str, str, TensorMapRule], ...] = ()
 

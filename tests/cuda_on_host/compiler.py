@@ -116,7 +116,7 @@ def build(name: str, source: str, entry: str, options: tuple[str, ...], info: De
 
 def launch_bound(source: str) -> int:
     """The most threads of a block, as the text's ``__launch_bounds__`` says."""
-    found = re.search(r"__launch_bounds__\((\d+)\)", source)
+    found = re.search(r"__launch_bounds__\((\d+)", source)
     return min(int(found.group(1)), MOST_THREADS) if found else MOST_THREADS
 
 

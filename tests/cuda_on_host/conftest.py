@@ -14,7 +14,7 @@ from a1400.kernels.check import can_run
 from a1400.kernels.source import program_text
 from a1400.kernels.spec import KernelSpec, Variant
 from tests.cuda_on_host.backend import ORDERS, HostCudaBackend, HostCudaDevice
-from tests.kernels.test_nvrtc import case_call
+from tests.nvrtc.cases import case_call
 
 
 @pytest.fixture(scope="session")

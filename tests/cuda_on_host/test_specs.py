@@ -7,7 +7,7 @@ import pytest
 from a1400.kernels.spec import KernelSpec, Variant
 from tests.cuda_on_host.backend import HostCudaDevice
 from tests.kernels import test_conformance
-from tests.kernels.test_nvrtc import IDS, PAIRS
+from tests.nvrtc.test_specs import IDS, PAIRS
 
 
 @pytest.mark.usefixtures("compiled_ahead")

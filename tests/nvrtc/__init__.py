@@ -1,0 +1,1 @@
+"""The CUDA sources under NVIDIA's own compiler, which needs no GPU."""
