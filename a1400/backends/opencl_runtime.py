@@ -120,17 +120,31 @@ def problems() -> list[str]:
     return found
 
 
-def _register() -> None:
-    before = _vendors_before()
-    system = _system_entries(before)
+def drivers() -> list[IcdEntry]:
+    """Every driver that :func:`prepare` would register, one entry each; nothing is loaded, nothing changed.
+
+    Empty where the loader finds drivers by its own rules (not on Linux, or under oclgrind).
+    """
+    if not sys.platform.startswith("linux") or under_oclgrind():
+        return []
+    return _wanted(_system_entries(_vendors_before()))
+
+
+def _wanted(system: list[IcdEntry]) -> list[IcdEntry]:
+    """The system's entries and those from pip, as far as ``A1400_OPENCL_PLATFORMS`` lets them."""
     entries = list(system)
     intel_wanted = not any("libintelocl" in entry.library for entry in system)
-    wanted = platform_filter()
     for entry in (_intel_entry() if intel_wanted else None, _pip_pocl_entry(system)):
         if entry is not None:
             entries.append(entry)
-    if wanted:
-        entries = [entry for entry in entries if entry.matches(wanted)]
+    parts = platform_filter()
+    return [entry for entry in entries if not parts or entry.matches(parts)]
+
+
+def _register() -> None:
+    before = _vendors_before()
+    system = _system_entries(before)
+    entries = _wanted(system)
     if entries == system:  # the loader finds exactly these by itself
         if os.environ.pop(_STATE, None) is not None:
             os.environ.pop("OCL_ICD_VENDORS", None)

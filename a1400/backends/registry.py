@@ -14,9 +14,26 @@ from a1400.errors import BackendNotFoundError
 _SOFTWARE = ("llvmpipe", "oclgrind", "softpipe", "swiftshader")
 
 
+_added: dict[str, Backend] = {}
+
+
 @lru_cache(maxsize=1)
-def _instances() -> tuple[Backend, ...]:
+def _own() -> tuple[Backend, ...]:
     return (CUDABackend(), OpenCLBackend())
+
+
+def _instances() -> tuple[Backend, ...]:
+    own = {backend.name: backend for backend in _own()}
+    return tuple({**own, **_added}.values())
+
+
+def add_backend(backend: Backend) -> None:
+    """Enter a further backend; one of the same name is replaced.
+
+    ``backend.name`` is the language that its devices compile: ``opencl`` or ``cuda``.  Call it before anything lists or
+    opens devices, as a plugin of ``a1400 verify`` does.
+    """
+    _added[backend.name] = backend
 
 
 def all_backends() -> dict[str, Backend]:
