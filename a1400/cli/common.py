@@ -9,7 +9,7 @@ import os
 import re
 import sys
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -17,11 +17,13 @@ from typing import Annotated, Any, NoReturn
 
 import numpy as np
 import typer
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderableType
+from rich.segment import Segment
 from rich.table import Table
 
 from a1400.backends.base import DeviceInfo
 from a1400.errors import A1400Error
+from a1400.text import clean
 
 ModelArgument = Annotated[Path, typer.Argument(metavar="MODEL", help="The model: an ONNX file.")]
 BackendOption = Annotated[str | None, typer.Option("--backend", help="cuda or opencl; default: the best device's.")]
@@ -53,12 +55,24 @@ class UsageError(Exception):
     """The command line cannot be understood as given; leads to exit status 2."""
 
 
+class _Console(Console):
+    """A console that shows control characters of names as escapes: a model's must not steer the terminal."""
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
+        for segment in super().render(renderable, options):
+            if segment.control or segment.text.isprintable():
+                yield segment
+            else:
+                text = "\n".join(clean(line) for line in segment.text.split("\n"))
+                yield Segment(text, segment.style)
+
+
 def console(stderr: bool = False) -> Console:
     """A console on stdout or stderr as they are now."""
     stream = sys.stderr if stderr else sys.stdout  # None where the shell has closed it (``>&-``): nobody reads then
     width = None if stream is not None and stream.isatty() else _PIPE_WIDTH
     file = stream or open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - lives as long as the console
-    return Console(file=file, width=width, highlight=False, markup=False, soft_wrap=True)
+    return _Console(file=file, width=width, highlight=False, markup=False, soft_wrap=True)
 
 
 def table(title: str, *columns: str, right: Sequence[str] = ()) -> Table:
@@ -132,7 +146,7 @@ def command(function: Callable[..., None]) -> Callable[..., None]:
 
 def fail(message: str, status: int = 1) -> NoReturn:
     """Print ``message`` on stderr and leave with ``status``."""
-    typer.echo(f"a1400: {message}", err=True)
+    typer.echo("a1400: " + "\n".join(clean(line) for line in message.split("\n")), err=True)
     raise typer.Exit(status)
 
 

@@ -65,6 +65,22 @@ def test_what_is_not_a_model(tmp_path, name, content):
     assert "Traceback" not in result.stderr and not result.stdout
 
 
+def test_names_of_a_model_do_not_steer_the_terminal(tmp_path):
+    from onnx import TensorProto, helper, save
+
+    def model(path, op):
+        node = helper.make_node(op, ["x\x1b[2J"], ["y\x1b]0;owned\x07"], name="n\x1b[31m")
+        value = lambda name: helper.make_tensor_value_info(name, TensorProto.FLOAT, [2])  # noqa: E731
+        graph = helper.make_graph([node], "g\x1b[5m", [value("x\x1b[2J")], [value("y\x1b]0;owned\x07")])
+        save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9), path)
+        return path
+
+    for name, op in (("good.onnx", "Relu"), ("bad.onnx", "Det")):
+        result = command("explain", model(tmp_path / name, op))
+        shown = result.stdout + result.stderr
+        assert "x1b" in shown and "\x1b" not in shown and "\x07" not in shown, shown
+
+
 def test_a_device_that_is_not_there(tmp_path):
     example = os.path.join(os.path.dirname(__file__), "../../examples/image_classification/digits.onnx")
     result = command("run", example, "--device", "no such device")
