@@ -246,9 +246,11 @@ def _evaluate_fused(node: Node, arrays: list[np.ndarray | None]) -> list[np.ndar
     """Outputs of a node with the expressions that fusion attached to it.
 
     Inputs are ``[own..., prologue extras..., epilogue extras...]``; attr ``prologue`` is applied to own input 0, attr
-    ``epilogue`` to output 0; their operand 0 is that value, the extras follow.
+    ``epilogue`` to output 0; their operand 0 is that value, the extras follow.  What an op hands to its epilogue is not
+    rounded to a half type, as it is still in a register.
     """
     from a1400.kernels import expr
+    from a1400.ops.registry import widen
 
     prologue, epilogue = node.attrs.get("prologue"), node.attrs.get("epilogue")
     if prologue is None and epilogue is None:
@@ -260,7 +262,10 @@ def _evaluate_fused(node: Node, arrays: list[np.ndarray | None]) -> list[np.ndar
         assert first is not None
         operands = [first, *(a for a in arrays[own:last] if a is not None)]
         first = np.broadcast_to(expr.evaluate(prologue, operands), first.shape)
-    results = evaluate_node(node.op, [first, *rest], node.attrs)
+    given = [first, *rest]
+    if epilogue is not None:
+        given = [None if a is None else widen(a) for a in given]
+    results = evaluate_node(node.op, given, node.attrs)
     if epilogue is not None:
         operands = [results[0], *(a for a in arrays[last:] if a is not None)]
         results[0] = np.broadcast_to(expr.evaluate(epilogue, operands), results[0].shape)

@@ -15,6 +15,7 @@ from a1400.optimizer.folding import constant_folding, dead_code
 from a1400.optimizer.fusion import fusion
 from a1400.optimizer.layout import layout
 from a1400.optimizer.memo import Memo, canonicalise
+from a1400.optimizer.precision import NARROW, PRECISIONS, narrow_storage
 from a1400.optimizer.recognition import recognition
 from a1400.optimizer.report import PassResult, Report
 from a1400.optimizer.rewriter import Context
@@ -44,20 +45,24 @@ SCHEDULE = (
 
 
 def optimize(
-    graph: Graph, *, disable: Collection[str] = (), memo: dict[Any, Any] | None = None, info: DeviceInfo | None = None
-) -> Report:
+    graph: Graph, *, disable: Collection[str] = (), memo: dict[Any, Any] | None = None, info: DeviceInfo | None = None,
+    precision: str = "fp32",
+) -> Report:  # fmt: skip
     """Optimise ``graph`` in place and say what was done.
 
     ``disable`` names passes (keys of :data:`PASSES`) to leave out.  ``memo`` is a dict that lives as long as the model:
     constants computed from weights are kept in it, so that another trace of the same model finds the same array
-    objects.  Names, dtypes and shapes of the graph's outputs stay; values change by rounding at most.
+    objects.  Names, dtypes and shapes of the graph's outputs stay; values change by rounding at most.  ``precision``
+    "fp16" or "bf16" stores float32 tensors so (:mod:`a1400.optimizer.precision`); "fp32" and "tf32" are no matter here.
 
-    Raises :class:`ValueError` for an unknown pass name.
+    Raises :class:`ValueError` for an unknown pass name or precision.
     """
     disable = [disable] if isinstance(disable, str) else disable
     unknown = sorted(set(disable) - set(PASSES))
     if unknown:
         raise ValueError(f"no pass is called {', '.join(map(repr, unknown))}; the passes are {', '.join(PASSES)}")
+    if precision not in PRECISIONS:
+        raise ValueError(f"no precision is called {precision!r}; there are {', '.join(PRECISIONS)}")
     report = Report(disabled=tuple(name for name in PASSES if name in disable))
     shared = Memo(memo)
     canonicalise(graph, shared)
@@ -66,11 +71,24 @@ def optimize(
         # a pass that ran on the very same graph has nothing to add
         if name in disable or seen[name] == version:
             continue
-        ctx = Context(graph, shared, info, PassResult(name, nodes_before=len(graph.nodes)))
-        start = time.perf_counter()
-        PASSES[name][0](ctx)
-        ctx.result.seconds, ctx.result.nodes_after = time.perf_counter() - start, len(graph.nodes)
-        report.passes.append(ctx.result)
-        version += ctx.result.rewrites > 0
+        result = _run(PASSES[name][0], Context(graph, shared, info, PassResult(name)))
+        report.passes.append(result)
+        version += result.rewrites > 0
         seen[name] = version
+    if precision in NARROW:
+        narrow = NARROW[precision]
+
+        def last(ctx: Context) -> None:
+            report.narrowing = narrow_storage(ctx, narrow)
+            ctx.count(report.narrowing.values + report.narrowing.weights)
+            ctx.result.notes.append(str(report.narrowing))
+
+        report.passes.append(_run(last, Context(graph, shared, info, PassResult("precision"))))
     return report
+
+
+def _run(step: Pass, ctx: Context) -> PassResult:
+    ctx.result.nodes_before, start = len(ctx.graph.nodes), time.perf_counter()
+    step(ctx)
+    ctx.result.seconds, ctx.result.nodes_after = time.perf_counter() - start, len(ctx.graph.nodes)
+    return ctx.result

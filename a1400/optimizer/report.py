@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from a1400.optimizer.precision import Narrowing
 
 
 @dataclass
@@ -20,10 +23,14 @@ class PassResult:
 
 @dataclass
 class Report:
-    """The passes in the order in which they ran; a pass that ran twice is listed twice."""
+    """The passes in the order in which they ran; a pass that ran twice is listed twice.
+
+    ``narrowing`` says what became of float32 tensors where half types were asked for.
+    """
 
     passes: list[PassResult] = field(default_factory=list)
     disabled: tuple[str, ...] = ()
+    narrowing: Narrowing | None = None
 
     @property
     def seconds(self) -> float:

@@ -36,13 +36,17 @@ def rows_view(lw: Lowering, value: Value, axis: int) -> tuple[View, int, int, in
 def affine(
     lw: Lowering, node: Node, scale: Value | None, bias: Value | None, dtype: np.dtype
 ) -> tuple[Expr, list[Value | View]]:
-    """``epilogue(value * scale + bias)`` as one expression with its operands (scale and bias first)."""
-    body = expressions.arg(0, dtype)
+    """``epilogue(value * scale + bias)`` as one expression with its operands (scale and bias first).
+
+    Half types are computed as float32, which is what registers hold.
+    """
+    wide = np.dtype(np.float32) if dtypes.info(dtype).register == "float" else dtype
+    body = expressions.cast(expressions.arg(0, dtype), wide)
     operands: list[Value | View] = []
     for op, value in (("mul", scale), ("add", bias)):
         if value is not None:
             operands.append(value)
-            body = expressions.apply(op, body, expressions.cast(expressions.arg(len(operands), value.dtype), dtype))
+            body = expressions.apply(op, body, expressions.cast(expressions.arg(len(operands), value.dtype), wide))
     attached = node.attrs.get("epilogue")
     if attached is not None:
         _, _, extras = split_inputs(node)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from a1400.engine.lower.slots import without_rounding
 from a1400.engine.lowering import Lowering, lowers
 from a1400.graph.graph import Node
 from a1400.kernels import expr as expressions
@@ -36,7 +37,7 @@ def emit_pointwise(lw: Lowering, expr: Expr, views: Sequence[View], target: View
         operands.append(Operand(view.dtype, inner))
         arguments.append(SlotArgument(view.ref(), view.offset, tuple(walk)))
     body = expressions.substitute(expr, {i: expressions.arg(i + 1, v.dtype) for i, v in enumerate(views)})
-    code = SlotCode(body, tuple(operands))
+    code = SlotCode(without_rounding(body, target.dtype), tuple(operands))
     variant = kernel.choose_pointwise_variant(lw.info, code, target.dtype, rank)
     lw.launch(
         f"pointwise_{rank}", {"T": target.dtype}, {"y": target.ref()},

@@ -8,6 +8,7 @@ import numpy as np
 
 from a1400 import dtypes
 from a1400.engine.lower.images import image_groups, pixel_view, three
+from a1400.engine.lower.slots import with_epilogue
 from a1400.engine.lowering import Lowering, lowers, split_inputs
 from a1400.errors import UnsupportedOpError
 from a1400.graph.graph import Node
@@ -44,7 +45,8 @@ def _resize(lw: Lowering, node: Node) -> None:
     _, h, w = source
     scalars |= {"x_off": view.offset, "x_w": step, "x_h": w * step, "x_d": h * w * step, "x_b": prod(source) * step}
     epilogue = lw.attached(node, "epilogue", node.output.shape, image_groups(node.output.rank))
-    lw.launch("resize", {"T": x.dtype}, buffers, scalars, slots={"EPILOGUE": epilogue} if epilogue else None)
+    slots = with_epilogue({"EPILOGUE": epilogue} if epilogue else {}, x.dtype, target.dtype)
+    lw.launch("resize", {"T": x.dtype}, buffers, scalars, slots=slots)
 
 
 def _moved(lw: Lowering, view: View, target: View, tables: list[tuple[np.ndarray, np.ndarray] | None]) -> None:
