@@ -22,10 +22,11 @@ import numpy as np
 
 from a1400 import dtypes
 from a1400.backends.base import DeviceInfo, Grid
-from a1400.kernels import gemm_cases
+from a1400.kernels import gemm_cases, gemm_tensor_cases
 from a1400.kernels.check import slot_reference
 from a1400.kernels.gemm_pack import PANEL, poison, strided, unpack_b
 from a1400.kernels.gemm_split import split
+from a1400.kernels.gemm_tensor import TENSOR_VARIANTS
 from a1400.kernels.spec import Case, KernelSpec, Scalars, Slot, Tunable, Tunables, Variant, params, register
 
 SHORT = ("f32", "f16", "bf16")
@@ -187,6 +188,7 @@ gemm = register(
         types={"TA": _ALL, "TB": _ALL, "TC": _ALL, "ACC": _ACC},
         slots=_SLOTS,
         variants=(
+            *TENSOR_VARIANTS,
             Variant(
                 "gpu", "gpu", _tile_geometry, TILE_TUNABLES, requires=fp64_if_used, constraint=tile_fits,
                 local_bytes=tile_bytes, min_blocks=2,
@@ -200,7 +202,7 @@ gemm = register(
             ),
         ),
         reference=_reference,
-        cases=gemm_cases.strided_cases,
+        cases=lambda: (*gemm_cases.strided_cases(), *gemm_tensor_cases.tensor_cases()),
         flops=_flops,
         bytes=_bytes,
     )

@@ -52,10 +52,10 @@ def type_variables(types: str) -> dict[str, np.dtype]:
 
 def case(
     name: str, m: int, n: int, k: int, *, batch: tuple[int, int] = (1, 1), packed: bool, types: str = "f32",
-    share_b: bool = False, a_pad: int = 0, c_pad: int = 0, offset: int = 0, trans_a: bool = False,
+    share_b: bool = False, a_pad: int = 0, b_pad: int = 0, c_pad: int = 0, offset: int = 0, trans_a: bool = False,
     trans_b: bool = False, slots: Slots | None = None, special: float | None = None,
 ) -> Case:  # fmt: skip
-    """One product; ``types`` is ``"f32"`` for all or ``"TA,TB,TC,ACC"``."""
+    """One product; ``types`` is ``"f32"`` for all or ``"TA,TB,TC,ACC"``; pads lengthen the rows in memory."""
     kinds = type_variables(types)
     nb = batch[0] * batch[1]
     a_inner = (m if trans_a else k) + a_pad
@@ -65,11 +65,12 @@ def case(
         "a_off": offset, "a_b0": batch[1] * a_size, "a_b1": a_size,
         "a_m": 1 if trans_a else a_inner, "a_k": a_inner if trans_a else 1,
     }  # fmt: skip
-    b_size = packed_size(k, n) if packed else k * n
+    b_inner = (k if trans_b else n) + b_pad
+    b_size = packed_size(k, n) if packed else b_inner * (n if trans_b else k)
     b_nb = 1 if share_b else nb
     scalars |= {"b_off": offset, "b_b0": 0 if share_b else batch[1] * b_size, "b_b1": 0 if share_b else b_size}
     if not packed:
-        scalars |= {"b_k": 1 if trans_b else n, "b_n": k if trans_b else 1}
+        scalars |= {"b_k": 1 if trans_b else b_inner, "b_n": b_inner if trans_b else 1}
     c_m = n + c_pad
     scalars |= {"c_off": offset, "c_b0": batch[1] * m * c_m, "c_b1": m * c_m, "c_m": c_m}
     arrays: dict[str, Any] = {"a": Data((nb * a_size + offset,), "TA"), "b": Data((b_nb * b_size + offset,), "TB")}
