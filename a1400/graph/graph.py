@@ -242,7 +242,7 @@ def evaluate_node(op: str, arrays: Sequence[np.ndarray | None], attrs: dict[str,
     return list(result) if isinstance(result, (tuple, list)) else [result]
 
 
-def _evaluate_fused(node: Node, arrays: list[np.ndarray | None]) -> list[np.ndarray]:
+def evaluate_fused(node: Node, arrays: list[np.ndarray | None]) -> list[np.ndarray]:
     """Outputs of a node with the expressions that fusion attached to it.
 
     Inputs are ``[own..., prologue extras..., epilogue extras...]``; attr ``prologue`` is applied to own input 0, attr
@@ -282,7 +282,7 @@ def evaluate(graph: Graph, feeds: dict[str, np.ndarray]) -> dict[str, np.ndarray
         return value.data if value.data is not None else values[id(value)]
 
     for node in graph.nodes:
-        arrays = _evaluate_fused(node, [get(v) for v in node.inputs])
+        arrays = evaluate_fused(node, [get(v) for v in node.inputs])
         for value, array in zip(node.outputs, arrays):
             values[id(value)] = np.asarray(array).astype(value.dtype, copy=False).reshape(value.shape)
     return {name: np.asarray(get(v)) for name, v in graph.outputs.items()}
