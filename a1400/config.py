@@ -18,6 +18,11 @@ def device_from_environment() -> str | None:
     return os.environ.get("A1400_DEVICE", "").strip() or None
 
 
+def precision_from_environment() -> str | None:
+    """``A1400_PRECISION``: ``fp32``, ``tf32``, ``fp16`` or ``bf16``; None when unset or empty."""
+    return os.environ.get("A1400_PRECISION", "").strip().lower() or None
+
+
 def cache_dir() -> Path:
     """Folder for compiled programs and tuning tables: ``A1400_CACHE_DIR`` or the user's cache folder."""
     named = os.environ.get("A1400_CACHE_DIR", "").strip()

@@ -19,6 +19,7 @@ from a1400.cli.common import (
     DisableOption,
     JsonOption,
     ModelArgument,
+    PrecisionOption,
     ShapeOption,
     device_json,
     note,
@@ -74,6 +75,7 @@ def bench(
     dim: DimOption = None,
     shape: ShapeOption = None,
     disable: DisableOption = None,
+    precision: PrecisionOption = None,
     backend: BackendOption = None,
     device: DeviceOption = None,
     json: JsonOption = False,
@@ -88,7 +90,7 @@ def bench(
 
     dims, shapes = parse_dims(dim), parse_shapes(shape)
     with working(f"loading {model.name}"):
-        loaded = a1400.load(str(model), backend, device, disable=tuple(disable or ()))
+        loaded = a1400.load(str(model), backend, device, disable=tuple(disable or ()), precision=precision)
     check_names(loaded.inputs, dims, shapes)
     given = gather(loaded.inputs, input or (), {}, dims, shapes)
     feeds = given.feeds[0].arrays
@@ -115,13 +117,16 @@ def bench(
     starts: dict[str, Start] = {}
     if start:
         with working("measuring cold and warm start"):
-            starts = measure_starts(model, feeds, loaded.device.id, disable or (), count, "onnxruntime" in engines)
+            starts = measure_starts(
+                model, feeds, loaded.device.id, disable or (), count, "onnxruntime" in engines, loaded.precision
+            )
 
     if json:
         print_json(
             {
                 "model": str(model),
                 "device": device_json(loaded.device),
+                "precision": loaded.precision,
                 "threads": count,
                 "speed": {name: asdict(speed) for name, speed in speeds.items()},
                 "ratio": _ratio(speeds),
@@ -133,7 +138,8 @@ def bench(
         return
     for text in notes:
         note(f"note: {text}")
-    show(f"{model} on {loaded.device.name} ({loaded.device.id}, {loaded.device.platform})", "")
+    asked = "" if loaded.precision == "fp32" else f", {loaded.precision}"
+    show(f"{model} on {loaded.device.name} ({loaded.device.id}, {loaded.device.platform}){asked}", "")
     _show_speeds(speeds, count)
     _show_differences(differences)
     _show_starts(starts)

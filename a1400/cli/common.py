@@ -43,6 +43,10 @@ DisableOption = Annotated[
     list[str] | None,
     typer.Option("--disable", metavar="PASS", help="Switch an optimizer pass off by name; may be repeated."),
 ]
+PrecisionOption = Annotated[
+    str | None,
+    typer.Option("--precision", metavar="NAME", help="fp32 (default), tf32, fp16 or bf16: how float32 is treated."),
+]
 MemoryOption = Annotated[
     str | None, typer.Option("--memory-limit", metavar="SIZE", help="Most device memory to use, such as 512MB or 2GB.")
 ]

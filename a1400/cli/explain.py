@@ -10,6 +10,7 @@ from a1400.cli.common import (
     JsonOption,
     MemoryOption,
     ModelArgument,
+    PrecisionOption,
     ShapeOption,
     device_json,
     note,
@@ -27,6 +28,7 @@ def explain(
     dim: DimOption = None,
     shape: ShapeOption = None,
     disable: DisableOption = None,
+    precision: PrecisionOption = None,
     memory_limit: MemoryOption = None,
     backend: BackendOption = None,
     device: DeviceOption = None,
@@ -39,7 +41,9 @@ def explain(
     from a1400.cli.inputs import check_names, random_inputs
 
     with working(f"loading {model.name}"):
-        loaded = a1400.load(str(model), backend, device, disable=tuple(disable or ()), memory_limit=limit)
+        loaded = a1400.load(
+            str(model), backend, device, disable=tuple(disable or ()), memory_limit=limit, precision=precision
+        )
     check_names(loaded.inputs, dims, shapes)
     notes: list[str] = []
     feeds = random_inputs(loaded.inputs, dims, shapes, notes)

@@ -21,6 +21,7 @@ from a1400.cli.common import (
     JsonOption,
     MemoryOption,
     ModelArgument,
+    PrecisionOption,
     ShapeOption,
     UsageError,
     device_json,
@@ -85,6 +86,7 @@ def run(
     dim: DimOption = None,
     shape: ShapeOption = None,
     disable: DisableOption = None,
+    precision: PrecisionOption = None,
     memory_limit: MemoryOption = None,
     backend: BackendOption = None,
     device: DeviceOption = None,
@@ -113,7 +115,9 @@ def run(
 
     start = time.perf_counter()
     with working(f"loading {model.name}"):
-        loaded = a1400.load(str(model), backend, device, disable=tuple(disable or ()), memory_limit=limit)
+        loaded = a1400.load(
+            str(model), backend, device, disable=tuple(disable or ()), memory_limit=limit, precision=precision
+        )
     load_seconds = time.perf_counter() - start
     reading.check_names(loaded.inputs, dims, shapes)
     items = [*(input or ()), *(files or ())]
@@ -144,6 +148,7 @@ def run(
             {
                 "model": str(model),
                 "device": device_json(loaded.device),
+                "precision": loaded.precision,
                 "seconds": seconds,
                 "notes": given.notes,
                 "saved": None if save is None else str(save),
@@ -156,7 +161,8 @@ def run(
     _show(results, names)
     if save is not None:
         show(f"saved  {save}")
-    show(f"device {loaded.device.name} ({loaded.device.id}, {loaded.device.platform})")
+    asked = "" if loaded.precision == "fp32" else f", {loaded.precision}"
+    show(f"device {loaded.device.name} ({loaded.device.id}, {loaded.device.platform}){asked}")
     later = f", then {time_text(seconds['median'])} a run (median of {len(times) - 1})" if len(times) > 1 else ""
     show(f"time   {time_text(load_seconds)} to load, {time_text(times[0])} for the first run{later}")
 

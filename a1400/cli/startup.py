@@ -41,6 +41,7 @@ def measure_starts(
     disable: Sequence[str],
     threads: int,
     onnxruntime: bool,
+    precision: str = "fp32",
 ) -> dict[str, Start]:
     """Cold and warm start of a1400 (empty, then filled kernel cache), and ONNX Runtime's where asked for."""
     with tempfile.TemporaryDirectory(prefix="a1400-start-") as folder:
@@ -53,6 +54,7 @@ def measure_starts(
             "feeds": str(arrays),
             "device": device,
             "disable": list(disable),
+            "precision": precision,
             "threads": threads,
         }
         kinds = {"a1400, cold cache": "a1400", "a1400, warm cache": "a1400"}
@@ -112,7 +114,7 @@ def start(job: Mapping[str, Any]) -> Start:
         from a1400 import load
 
         imported = time.perf_counter()
-        model = load(job["model"], device=job["device"], disable=tuple(job["disable"]))
+        model = load(job["model"], device=job["device"], disable=tuple(job["disable"]), precision=job["precision"])
         loaded = time.perf_counter()
         model.run(feeds)
     done = time.perf_counter()

@@ -17,6 +17,7 @@ class Explanation:
     device: str
     model_nodes: dict[str, str]
     plan: Plan
+    precision: str = "fp32"
 
     def placement(self) -> dict[str, str]:
         """Model node -> where it runs.
@@ -36,8 +37,33 @@ class Explanation:
                 result[name] = "view" if name in alive else "folded"
         return result
 
+    def precision_facts(self) -> dict[str, Any]:
+        """JSON-ready: the precision asked for and what came of it.
+
+        For fp16 and bf16 that is what :class:`~a1400.optimizer.precision.Narrowing` tells; for tf32 the kernels that
+        round their operands so, with the model nodes they serve.
+        """
+        facts: dict[str, Any] = {"asked": self.precision}
+        if self.plan.report.narrowing is not None:
+            facts |= self.plan.report.narrowing.to_dict()
+        if self.precision == "tf32":
+            rounding = [x for x in self.plan.launches if x.call.variant.precision == "tf32"]
+            facts["tf32_kernels"] = dict(Counter(f"{x.call.spec.name}/{x.call.variant.name}" for x in rounding))
+            facts["tf32_nodes"] = list(dict.fromkeys(source for x in rounding for source in x.sources))
+        return facts
+
+    def _precision_text(self) -> str:
+        if self.plan.report.narrowing is not None:
+            return f"precision {self.precision}: {self.plan.report.narrowing}"
+        if self.precision != "tf32":
+            return f"precision {self.precision}"
+        kernels = self.precision_facts()["tf32_kernels"]
+        if not kernels:
+            return "precision tf32: no kernel for this device and model rounds to tf32, all compute in float32"
+        return "precision tf32: rounded in " + ", ".join(f"{n} launches of {k}" for k, n in kernels.items())
+
     def to_dict(self) -> dict[str, Any]:
-        """JSON-ready: counts, passes, kernels by number of launches, and the placement of each node."""
+        """JSON-ready: counts, passes, precision, kernels by number of launches, and the placement of each node."""
         placement = self.placement()
         launches = Counter(f"{x.call.spec.name}/{x.call.variant.name}" for x in self.plan.launches)
         return {
@@ -48,6 +74,7 @@ class Explanation:
             "launches": len(self.plan.launches),
             "programs": len(self.plan.programs),
             "host_nodes": sum(place.startswith("host") for place in placement.values()),
+            "precision": self.precision_facts(),
             "passes": self.plan.report.to_dict(),
             "kernels": dict(launches.most_common()),
             "placement": {n: {"op": self.model_nodes[n], "where": place} for n, place in placement.items()},
@@ -61,6 +88,7 @@ class Explanation:
             f"{d['nodes_in_model']} model nodes -> {d['nodes_after_optimization']} nodes -> "
             f"{d['launches']} launches of {d['programs']} programs",
             "where the model's nodes run: " + ", ".join(f"{k} {n}" for k, n in places.most_common()),
+            self._precision_text(),
             "",
             "pass                     rewrites   nodes",
         ]

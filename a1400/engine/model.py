@@ -22,7 +22,7 @@ from a1400.engine.plan import Plan, make_plan
 from a1400.errors import DeviceMemoryError, InputError
 from a1400.frontends.errors import NeedsValue
 from a1400.graph.graph import MAX_ELEMENTS, Graph
-from a1400.optimizer import PASSES, optimize
+from a1400.optimizer import PASSES, PRECISIONS, optimize
 
 #: plans kept per model; the least recently used goes first
 PLAN_LIMIT = 16
@@ -104,16 +104,19 @@ class Model:
     """A loaded model on one device.  ``run`` may be called from many threads at once."""
 
     def __init__(
-        self, source: Source, device: Device, disable: Collection[str] = (), memory_limit: int | None = None
-    ) -> None:
+        self, source: Source, device: Device, disable: Collection[str] = (), memory_limit: int | None = None,
+        precision: str = "fp32",
+    ) -> None:  # fmt: skip
         disable = (disable,) if isinstance(disable, str) else tuple(disable)
         unknown = sorted(set(disable) - set(PASSES))
         if unknown:
             raise InputError(f"there is no optimizer pass {', '.join(unknown)}; the passes are {', '.join(PASSES)}")
         if memory_limit is not None and (not isinstance(memory_limit, (int, float)) or not memory_limit >= 0):
             raise InputError(f"memory_limit is a number of bytes, not {memory_limit!r}")
+        if precision not in PRECISIONS:
+            raise InputError(f"there is no precision {precision!r}; choose one of {', '.join(PRECISIONS)}")
         self._source, self._device = source, device
-        self._disable, self._memory_limit = tuple(disable), memory_limit
+        self._disable, self._memory_limit, self._precision = tuple(disable), memory_limit, precision
         self._store, self._weights = WeightStore(), DeviceWeights(device)
         self._memo: dict[Any, Any] = {}
         self._steering: set[str] = set()  # inputs whose values decide shapes
@@ -130,6 +133,11 @@ class Model:
     def device(self) -> DeviceInfo:
         """The device it runs on."""
         return self._device.info
+
+    @property
+    def precision(self) -> str:
+        """How float32 tensors are treated: fp32, tf32, fp16 or bf16."""
+        return self._precision
 
     @property
     def inputs(self) -> dict[str, TensorInfo]:
@@ -245,8 +253,11 @@ class Model:
         graph = self._trace(arrays)
         if len(self._memo) > MEMO_LIMIT:
             self._memo.clear()
-        report = optimize(graph, disable=self._disable, memo=self._memo, info=self._device.info)
-        return make_plan(graph, report, self._device, self._store, self._memory_limit)
+        report = optimize(
+            graph, disable=self._disable, memo=self._memo, info=self._device.info, precision=self._precision
+        )
+        allow = frozenset({"tf32"}) if self._precision == "tf32" else frozenset[str]()
+        return make_plan(graph, report, self._device, self._store, self._memory_limit, allow)
 
     def _trace(self, arrays: Mapping[str, np.ndarray]) -> Graph:
         """Trace; inputs whose values turn out to steer shapes become part of the plan's key from then on."""
@@ -287,7 +298,8 @@ class Model:
         """What became of the model's nodes in the latest plan (made with every unknown dimension 1 if none was)."""
         entry = self._latest()
         info = self._device.info
-        return Explanation(self.name, f"{info.name} ({info.id})", dict(self._source.node_ops), entry.plan)
+        nodes = dict(self._source.node_ops)
+        return Explanation(self.name, f"{info.name} ({info.id})", nodes, entry.plan, self._precision)
 
     def memory(self) -> MemoryReport:
         """Bytes the latest plan needs."""
@@ -357,17 +369,26 @@ def _check_shape(
 
 def load(
     path: str | PathLike[str], backend: str | None = None, device: str | int | None = None,
-    disable: Collection[str] = (), memory_limit: int | None = None,
+    disable: Collection[str] = (), memory_limit: int | None = None, precision: str | None = None,
 ) -> Model:  # fmt: skip
     """Load a model file (ONNX) onto a device.
 
     ``backend`` ("cuda" or "opencl") and ``device`` (index, ``opencl:1`` or part of a name) default to the environment,
     then to the best device.  ``disable`` names optimizer passes to leave out.  ``memory_limit`` in bytes is honoured or
-    refused with numbers.  Raises :class:`~a1400.errors.ModelFileError`, :class:`~a1400.errors.UnsupportedOpError`,
+    refused with numbers.
+
+    ``precision`` says how float32 tensors are treated; inputs and outputs keep the model's dtypes.  "fp32" (default, or
+    ``A1400_PRECISION``): as the model says.  "tf32": products and convolutions may round what they read to tf32 where
+    the device has such units.  "fp16", "bf16": tensors between kernels and weights are stored so, sums and everything
+    inside a kernel stay float32; on every device, whether it computes with half types or not.
+
+    Raises :class:`~a1400.errors.ModelFileError`, :class:`~a1400.errors.UnsupportedOpError`,
     :class:`~a1400.errors.GraphError` or :class:`~a1400.errors.BackendNotFoundError`.
     """
     from a1400.backends.registry import choose
+    from a1400.config import precision_from_environment
     from a1400.frontends.onnx import load_onnx
 
     source = load_onnx(path)
-    return Model(source, choose(backend, device), disable, memory_limit)
+    precision = precision or precision_from_environment() or "fp32"
+    return Model(source, choose(backend, device), disable, memory_limit, precision)

@@ -39,13 +39,17 @@ class Plan:
         return [s for s in self.storages if s.kind == kind and (s.first >= 0 or kind in ("input", "output"))]
 
 
-def make_plan(graph: Graph, report: Report, device: Device, weights: WeightStore, memory_limit: int | None) -> Plan:
+def make_plan(
+    graph: Graph, report: Report, device: Device, weights: WeightStore, memory_limit: int | None,
+    allow: frozenset[str] = frozenset(),
+) -> Plan:  # fmt: skip
     """Lower ``graph`` for ``device``, place its data and compile its programs.
 
-    Raises :class:`DeviceMemoryError` with the numbers when the plan needs more than ``memory_limit`` bytes.
+    ``allow`` names roundings of operands that kernels may make ("tf32").  Raises :class:`DeviceMemoryError` with the
+    numbers when the plan needs more than ``memory_limit`` bytes.
     """
     load_all()
-    lowering = Lowering(graph, device.info, weights)
+    lowering = Lowering(graph, device.info, weights, allow)
     lowering.run()
     used = _used_storages(lowering)
     arena = plan_arena(used, max(device.info.alignment, 64))

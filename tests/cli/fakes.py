@@ -61,6 +61,7 @@ class FakeModel:
     """Its one output says which class was asked for: the mean of the first input, times ten, rounded."""
 
     device = DEVICE
+    precision = "fp32"
 
     def __init__(self, inputs: Mapping[str, Spec] | None = None, classes: int = 10) -> None:
         self.inputs = dict(inputs or {"image": spec(("batch", 1, 8, 8))})

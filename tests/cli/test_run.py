@@ -136,13 +136,17 @@ def test_output_names_that_numpy_savez_could_not_take(tmp_path):
 
 
 def test_options_reach_load(cli, fake, model):
-    cli("run", model, "--backend", "opencl", "--device", "1", "--disable", "fuse", "--memory-limit", "2GB")
+    cli(
+        "run", model, "--backend", "opencl", "--device", "1", "--disable", "fuse", "--memory-limit", "2GB",
+        "--precision", "bf16",
+    )  # fmt: skip
     assert fake.loaded == {
         "path": str(model),
         "backend": "opencl",
         "device": "1",
         "disable": ("fuse",),
         "memory_limit": 2 * 10**9,
+        "precision": "bf16",
     }
 
 
