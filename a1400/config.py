@@ -27,3 +27,8 @@ def cache_dir() -> Path:
     """Folder for compiled programs and tuning tables: ``A1400_CACHE_DIR`` or the user's cache folder."""
     named = os.environ.get("A1400_CACHE_DIR", "").strip()
     return Path(named) if named else Path(platformdirs.user_cache_dir("a1400", appauthor=False))
+
+
+def cuda_graphs() -> bool:
+    """Whether plans may be recorded as CUDA graphs: not with ``A1400_CUDA_GRAPHS=0``."""
+    return os.environ.get("A1400_CUDA_GRAPHS", "").strip() != "0"

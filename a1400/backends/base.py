@@ -10,9 +10,12 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
+
+from a1400.backends.dlpack import Tensor
 
 Grid = tuple[int, int, int]
 
@@ -70,6 +73,8 @@ class Buffer(ABC):
     """A range of device memory.  Freed when the last reference goes."""
 
     nbytes: int
+    #: where it lies on a CUDA device, or in the host's memory that the device shares; 0 where there is no such number
+    address: int = 0
 
     @abstractmethod
     def sub(self, offset: int, nbytes: int) -> Buffer:
@@ -133,6 +138,9 @@ class Event(ABC):
 class Stream(ABC):
     """An in-order queue of device work."""
 
+    #: the driver's own handle as a number (CUDA); 0 where there is none
+    handle: int = 0
+
     @abstractmethod
     def run(self, launches: Sequence[BoundLaunch]) -> None:
         """Enqueue launches in order; does not wait."""
@@ -149,16 +157,42 @@ class Stream(ABC):
     def read(self, buffer: Buffer, array: np.ndarray) -> None:
         """Copy the start of ``buffer`` into a C-contiguous host array and wait for it."""
 
+    def upload(self, buffer: Buffer, array: np.ndarray) -> None:
+        """Like :meth:`write`, but the array must not change before :meth:`synchronize`.
+
+        From memory of :meth:`Device.host_array` it need not wait for the copy.
+        """
+        self.write(buffer, array)
+
+    def download(self, buffer: Buffer, array: np.ndarray) -> None:
+        """Like :meth:`read`, but the array's contents are there only after :meth:`synchronize`."""
+        self.read(buffer, array)
+
+    def copy(self, target: Buffer, source: Buffer, nbytes: int) -> None:
+        """Copy the first ``nbytes`` of ``source`` to the start of ``target``."""
+        held = np.empty(nbytes, np.uint8)
+        self.read(source, held)
+        self.write(target, held)
+
     @abstractmethod
     def record(self) -> Event:
         """Mark the present end of the queue."""
+
+    def wait(self, event: Event) -> None:  # noqa: B027 - right as it is for most
+        """Let later work of this stream wait for an event of any stream of the device.
+
+        Nothing to do where :meth:`record` itself waits, as the default says.
+        """
 
     @abstractmethod
     def synchronize(self) -> None:
         """Wait until all enqueued work is done; raises :class:`~a1400.errors.DeviceError` if it failed."""
 
     def capture(self, launches: Sequence[BoundLaunch]) -> Any | None:
-        """A replayable recording of ``launches`` where the backend has one (CUDA graphs), else None."""
+        """A replayable recording of ``launches`` as they are bound now, where the backend has one (CUDA graphs).
+
+        None where it has none.  A later rebind does not change the recording.
+        """
         return None
 
     def replay(self, recording: Any) -> None:
@@ -172,6 +206,10 @@ class Device(ABC):
     info: DeviceInfo
     #: whether :meth:`wrap` can lay buffers over host arrays
     shares_memory: bool = False
+    #: whether copies from and to :meth:`host_array` run beside other work (CUDA's pinned memory)
+    stages: bool = False
+    #: DLPack's (device type, device number) of this device's buffers; None where it has no such buffers
+    dlpack_device: tuple[int, int] | None = None
 
     @abstractmethod
     def alloc(self, nbytes: int) -> Buffer:
@@ -208,6 +246,22 @@ class Device(ABC):
     @abstractmethod
     def stream(self) -> Stream:
         """A new in-order queue."""
+
+    @cached_property
+    def service(self) -> Stream:
+        """A queue for copies that belong to no run."""
+        return self.stream()
+
+    def borrow(self, value: Any) -> tuple[Tensor, Buffer, Event] | None:
+        """The memory of ``value``, an object with ``__dlpack__`` that lies on this device: described, and as a buffer.
+
+        The buffer keeps the memory alive; it holds what ``value`` shall hold once the event has passed.  None where
+        the backend cannot use the memory of others.
+        """
+        return None
+
+    def retire(self, buffer: Buffer, stream: int | None) -> None:  # noqa: B027 - right as it is for most
+        """Free ``buffer``, which work enqueued on another library's ``stream`` may still use (DLPack's number)."""
 
     @property
     @abstractmethod

@@ -1,221 +1,152 @@
-"""CUDA programs, bound launches, streams, events and graphs."""
+"""CUDA programs and bound launches.
+
+A launch keeps its parameters packed as the driver wants them (an array of pointers to values), so that launching is
+one call of the driver with nothing to convert: CuPy's own call packs every argument anew each time.
+"""
 
 from __future__ import annotations
 
+import ctypes
+import threading
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from a1400.backends.base import Argument, BoundLaunch, Buffer, DeviceInfo, Event, Grid, Program, Stream
+from a1400.backends import cuda_tensor_map
+from a1400.backends.base import Argument, BoundLaunch, Buffer, DeviceInfo, Grid, Program, TensorMap
 from a1400.errors import A1400Error, DeviceError, DeviceMemoryError, KernelArgumentError
 
 if TYPE_CHECKING:
-    from a1400.backends.cuda import CUDADevice
+    from a1400.backends.cuda_device import CUDADevice
 
 _MAX_GROUPS = (2**31 - 1, 65535, 65535)
-_HOST_TO_DEVICE = 1  # cudaMemcpyKind
-_DEVICE_TO_HOST = 2
-# What CuPy packs by itself, byte for byte; other NumPy scalars (bfloat16) go as unsigned integers of their size.
-_PACKED = frozenset("?bhilqBHILQefd")
+_MAX_THREADS, _STATIC_SHARED, _DYNAMIC_SHARED = 0, 1, 8  # CUfunction_attribute
+#: dynamic shared memory that needs no asking
+_SHARED_WITHOUT_ASKING = 48 * 1024
 
 
 def device_error(error: BaseException, info: DeviceInfo, doing: str) -> A1400Error:
     """The library's error for a CUDA error met while ``doing`` something on a device."""
     text = f"{info.name} ({info.id}) failed while {doing}: {error}"
-    if isinstance(error, MemoryError) or "cudaErrorMemoryAllocation" in str(error):
+    if is_out_of_memory(error):
         return DeviceMemoryError(f"{text}; its memory is {info.memory:,} bytes")
     return DeviceError(text)
 
 
-def pack(name: str, index: int, argument: Argument) -> np.generic:
-    """The value CuPy shall pass: a buffer's address as 8 bytes, a scalar's own bytes (never a Python number)."""
-    if isinstance(argument, Buffer):
-        return np.uint64(argument.pointer)  # type: ignore[attr-defined]
-    if not isinstance(argument, np.generic):
-        raise KernelArgumentError(
-            f"argument {index} of kernel {name!r} must be a buffer or a NumPy scalar, not {type(argument).__name__}"
-        )
-    if argument.dtype.char in _PACKED:
-        return argument
-    if argument.dtype.itemsize == 2:
-        return argument.view(np.uint16)
-    raise KernelArgumentError(f"argument {index} of kernel {name!r} cannot be {argument.dtype}")
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether CUDA or CuPy says that memory ran out."""
+    words = str(error)
+    return isinstance(error, MemoryError) or any(
+        w in words for w in ("cudaErrorMemoryAllocation", "CUDA_ERROR_OUT_OF_MEMORY", "OutOfMemory")
+    )
+
+
+class Function:
+    """A loaded entry point: its handle, and what it may be launched with."""
+
+    def __init__(self, driver: Any, module: Any, entry: str) -> None:
+        self.module = module  # keeps the code loaded
+        self.handle = int(driver.moduleGetFunction(module.ptr, entry))
+        self.limit = int(driver.funcGetAttribute(_MAX_THREADS, self.handle))
+        self.static_bytes = int(driver.funcGetAttribute(_STATIC_SHARED, self.handle))
+        self._driver = driver
+        self._allowed = _SHARED_WITHOUT_ASKING - self.static_bytes
+        self._lock = threading.Lock()
+
+    def allow(self, nbytes: int) -> None:
+        """Let launches ask for ``nbytes`` of dynamic shared memory; the driver is told once, and when it grows."""
+        with self._lock:
+            if nbytes > self._allowed:
+                self._driver.funcSetAttribute(self.handle, _DYNAMIC_SHARED, nbytes)
+                self._allowed = nbytes
 
 
 class CUDAProgram(Program):
-    """A loaded function."""
+    """A loaded function on its device."""
 
-    def __init__(self, device: CUDADevice, function: Any, limit: int, name: str) -> None:
+    def __init__(self, device: CUDADevice, function: Function, name: str) -> None:
         self.device = device
         self.function = function
-        self.limit = limit
         self.name = name
 
     def bind(
         self, arguments: Sequence[Argument], groups: Grid, group_size: Grid, local_bytes: int = 0
     ) -> CUDALaunch:
-        if int(np.prod(group_size)) > self.limit:
-            raise KernelArgumentError(
-                f"kernel {self.name!r} on {self.device.info.name} runs blocks of at most {self.limit} threads, "
-                f"not {group_size}"
-            )
+        function, info = self.function, self.device.info
+        where = f"kernel {self.name!r} on {info.name}"
+        if int(np.prod(group_size)) > function.limit:
+            raise KernelArgumentError(f"{where} runs blocks of at most {function.limit} threads, not {group_size}")
         if any(count > most for count, most in zip(groups, _MAX_GROUPS, strict=True)):
             raise KernelArgumentError(f"a grid of {groups} blocks for kernel {self.name!r} exceeds {_MAX_GROUPS}")
-        return CUDALaunch(self.name, self.function, arguments, groups, group_size)
+        most = info.dynamic_local_memory - function.static_bytes
+        if local_bytes < 0 or local_bytes > most:
+            raise KernelArgumentError(
+                f"{where} cannot have {local_bytes:,} bytes of dynamic shared memory: at most {most:,} are left of the "
+                f"{info.dynamic_local_memory:,} of a block, {function.static_bytes:,} being declared"
+            )
+        try:
+            with self.device.active():
+                function.allow(local_bytes)
+        except RuntimeError as error:
+            raise device_error(error, info, f"giving kernel {self.name!r} {local_bytes:,} bytes of memory") from error
+        return CUDALaunch(self, arguments, groups, group_size, local_bytes)
 
 
 class CUDALaunch(BoundLaunch):
-    """A function with its packed arguments; ``grid`` is None when the launch is empty."""
+    """A function with its packed arguments; ``call`` is None when the launch is empty.
 
-    __slots__ = ("_keep", "block", "function", "grid", "name", "packed")
+    ``call`` holds handle, grid, block and shared bytes; ``parameters`` is the address of the pointers to the values.
+    """
+
+    __slots__ = ("_base", "_keep", "_offsets", "_pointers", "_values", "call", "name", "parameters", "program")
 
     def __init__(
-        self,
-        name: str,
-        function: Any,
-        arguments: Sequence[Argument],
-        groups: Grid,
-        group_size: Grid,
+        self, program: CUDAProgram, arguments: Sequence[Argument], groups: Grid, group_size: Grid, local_bytes: int
     ) -> None:
-        self.name = name
-        self.function = function
-        self.packed = tuple(pack(name, index, argument) for index, argument in enumerate(arguments))
-        self._keep: list[Argument] = list(arguments)  # addresses do not keep memory alive
-        # CuPy would turn a size of 0 into 1.
-        self.grid = tuple(int(count) for count in groups) if all(groups) and all(group_size) else None
-        self.block = tuple(int(size) for size in group_size)
+        self.program, self.name = program, program.name
+        offsets, size = [], 0
+        for argument in arguments:
+            wanted = cuda_tensor_map.ALIGNMENT if isinstance(argument, TensorMap) else 8
+            size = -(-size // wanted) * wanted
+            offsets.append(size)
+            size += cuda_tensor_map.SIZE if isinstance(argument, TensorMap) else 8
+        self._values = np.zeros(size + cuda_tensor_map.ALIGNMENT, np.uint8)
+        self._base = self._values.ctypes.data + -self._values.ctypes.data % cuda_tensor_map.ALIGNMENT
+        self._offsets = offsets
+        self._pointers = self._base + np.array(offsets, np.uint64)
+        self.parameters = int(self._pointers.ctypes.data)
+        self._keep: list[Any] = [None] * len(offsets)  # addresses do not keep memory alive
+        for index, argument in enumerate(arguments):
+            self._set(index, argument)
+        shape = (*groups, *group_size)
+        self.call = (program.function.handle, *map(int, shape), int(local_bytes)) if all(shape) else None
 
     def rebind(self, index: int, argument: Argument) -> None:
         if not 0 <= index < len(self._keep):
             raise KernelArgumentError(f"kernel {self.name!r} has no argument {index}, only {len(self._keep)}")
-        value = pack(self.name, index, argument)
-        self.packed = (*self.packed[:index], value, *self.packed[index + 1 :])
+        was = self._keep[index]
+        kinds = (Buffer, TensorMap)
+        if any(isinstance(was, k) != isinstance(argument, k) for k in kinds) or (
+            isinstance(was, np.generic) and getattr(argument, "dtype", None) != was.dtype
+        ):
+            raise KernelArgumentError(
+                f"argument {index} of kernel {self.name!r} is a {type(was).__name__} and cannot become a "
+                f"{type(argument).__name__}"
+            )
+        self._set(index, argument)
+
+    def _set(self, index: int, argument: Argument) -> None:
+        if isinstance(argument, Buffer):
+            data = argument.address.to_bytes(8, "little")
+        elif isinstance(argument, TensorMap):
+            data = cuda_tensor_map.encode(self.name, index, argument, self.program.device.encoder())
+        elif isinstance(argument, np.generic) and argument.nbytes <= 8:
+            data = argument.tobytes()
+        else:
+            raise KernelArgumentError(
+                f"argument {index} of kernel {self.name!r} must be a buffer, a NumPy scalar or a tensor map, "
+                f"not {type(argument).__name__}"
+            )
+        ctypes.memmove(self._base + self._offsets[index], data, len(data))
         self._keep[index] = argument
-
-
-class CUDAEvent(Event):
-    """A CUDA event with timing."""
-
-    def __init__(self, stream: CUDAStream, event: Any) -> None:
-        self.stream = stream
-        self.event = event
-
-    def seconds_since(self, earlier: Event) -> float:
-        assert isinstance(earlier, CUDAEvent)
-        device = self.stream.device
-        try:
-            with device.active():
-                self.event.synchronize()
-                return float(device.cupy.cuda.get_elapsed_time(earlier.event, self.event)) * 1e-3
-        except RuntimeError as error:
-            raise device_error(error, device.info, "reading a timer") from error
-
-
-class Recording:
-    """A CUDA graph, with the launches whose memory it uses."""
-
-    def __init__(self, graph: Any, launches: Sequence[BoundLaunch]) -> None:
-        self.graph = graph
-        self.launches = list(launches)
-
-
-class CUDAStream(Stream):
-    """A CUDA stream that does not wait for the legacy default stream."""
-
-    def __init__(self, device: CUDADevice) -> None:
-        self.device = device
-        try:
-            with device.active():
-                self.stream = device.cupy.cuda.Stream(non_blocking=True)
-        except RuntimeError as error:
-            raise device_error(error, device.info, "making a stream") from error
-
-    def run(self, launches: Sequence[BoundLaunch]) -> None:
-        stream = self.stream
-        launch: Any = None
-        try:
-            with self.device.active():
-                for launch in launches:
-                    if launch.grid is not None:
-                        launch.function(launch.grid, launch.block, launch.packed, 0, stream)
-        except RuntimeError as error:
-            name = getattr(launch, "name", "?")
-            raise device_error(error, self.device.info, f"launching kernel {name!r}") from error
-
-    def time(self, launches: Sequence[BoundLaunch]) -> list[float]:
-        marks: list[CUDAEvent] = []
-        for launch in launches:
-            marks.append(self.record())
-            self.run([launch])
-            marks.append(self.record())
-        self.synchronize()
-        return [marks[i + 1].seconds_since(marks[i]) for i in range(0, len(marks), 2)]
-
-    def write(self, buffer: Buffer, array: np.ndarray) -> None:
-        # The copy from pinned memory is asynchronous, so wait before the caller reuses the array.
-        self._copy("writing", buffer, array)
-
-    def read(self, buffer: Buffer, array: np.ndarray) -> None:
-        self._copy("reading", buffer, array)
-
-    def _copy(self, doing: str, buffer: Buffer, array: np.ndarray) -> None:
-        if not array.flags.c_contiguous:
-            raise ValueError("the host array must be C-contiguous")
-        if array.nbytes > buffer.nbytes:
-            raise ValueError(f"{doing} {array.nbytes} bytes does not fit a buffer of {buffer.nbytes} bytes")
-        if doing == "reading" and not array.flags.writeable:
-            raise ValueError("the host array to read into must be writable")
-        host = array.ctypes.data
-        pointer = buffer.pointer  # type: ignore[attr-defined]
-        try:
-            with self.device.active():
-                copy = self.device.cupy.cuda.runtime.memcpyAsync
-                if array.nbytes and doing == "writing":
-                    copy(pointer, host, array.nbytes, _HOST_TO_DEVICE, self.stream.ptr)
-                elif array.nbytes:
-                    copy(host, pointer, array.nbytes, _DEVICE_TO_HOST, self.stream.ptr)
-                self.stream.synchronize()
-        except RuntimeError as error:
-            raise device_error(error, self.device.info, f"{doing} {array.nbytes} bytes") from error
-
-    def record(self) -> CUDAEvent:
-        try:
-            with self.device.active():
-                event = self.device.cupy.cuda.Event()
-                event.record(self.stream)
-        except RuntimeError as error:
-            raise device_error(error, self.device.info, "recording an event") from error
-        return CUDAEvent(self, event)
-
-    def synchronize(self) -> None:
-        try:
-            with self.device.active():
-                self.stream.synchronize()
-        except RuntimeError as error:
-            raise device_error(error, self.device.info, "waiting for enqueued work") from error
-
-    def capture(self, launches: Sequence[BoundLaunch]) -> Recording | None:
-        """A CUDA graph of the launches with the arguments they have now; None if it cannot be recorded.
-
-        A later :meth:`CUDALaunch.rebind` does not change the graph: capture again.
-        """
-        if not any(launch.grid is not None for launch in launches):  # type: ignore[attr-defined]
-            return None
-        try:
-            with self.device.active():
-                self.stream.begin_capture()
-                try:
-                    self.run(launches)
-                finally:
-                    graph = self.stream.end_capture()
-        except (RuntimeError, A1400Error):
-            return None  # the launches can always be run one by one
-        return Recording(graph, launches)
-
-    def replay(self, recording: Any) -> None:
-        try:
-            with self.device.active():
-                recording.graph.launch(self.stream)
-        except RuntimeError as error:
-            raise device_error(error, self.device.info, "replaying a recording") from error

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from a1400.backends import opencl_runtime
+from a1400.backends import dlpack, opencl_runtime
 from a1400.backends.base import Backend, Buffer, Device, DeviceInfo
 from a1400.backends.compile_log import compile_error
 from a1400.backends.opencl_info import cache_identity, enumerate_devices, pyopencl, shares_host_memory
@@ -72,6 +72,8 @@ class OpenCLDevice(Device):
         except cl.Error as error:
             raise device_error(error, info, "opening the device") from error
         self.shares_memory = shares_host_memory(device)
+        if self.shares_memory:
+            self.dlpack_device = (dlpack.CPU, 0)
         self._identity = cache_identity(device, info)
         # PoCL caches by itself, and better: its programs reloaded from binaries would lose the kernels
         # specialised for their work-group size.  Oclgrind's reports need the source.
@@ -145,6 +147,7 @@ class OpenCLDevice(Device):
             raise device_error(error, self.info, "wrapping a host array") from error
         buffer = OpenCLBuffer(self, memory, array.nbytes, None, 0)
         buffer.keep = array
+        buffer.address = array.ctypes.data
         return buffer
 
     def compile(self, name: str, source: str, entry: str, options: Sequence[str] = ()) -> OpenCLProgram:

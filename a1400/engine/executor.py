@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from contextlib import suppress
+from dataclasses import replace
+from typing import Any
 from weakref import WeakKeyDictionary
 
 import numpy as np
 
-from a1400.backends.base import BoundLaunch, Buffer, Device
+from a1400.backends.base import Argument, BoundLaunch, Buffer, Device, TensorMap
+from a1400.engine.device_array import DeviceArray
 from a1400.engine.lowering import Launch
-from a1400.engine.outputs import OutputPool
 from a1400.engine.plan import Plan
+from a1400.engine.ports import InputPort, OutputPort, Port
+from a1400.engine.recordings import Recordings
+from a1400.errors import A1400Error
 from a1400.memory.storage import Ref, Storage
-
-#: host arrays below this many bytes are copied: making a buffer over them costs more than the copy
-WRAP_THRESHOLD = 16384
 
 
 class DeviceWeights:
@@ -48,28 +50,11 @@ class DeviceWeights:
         return sum(b.nbytes for b in self._buffers.values())
 
 
-@dataclass
-class _Port:
-    """An input or output of a context.
-
-    ``buffer`` is the context's own memory for it; on devices that share the host's memory it lies over ``staging``
-    (bytes), so small arrays go in and out by plain copies and large ones replace it for one run.  ``bound`` is the
-    buffer that the launches at ``sites`` use now.
-    """
-
-    storage: Storage
-    buffer: Buffer
-    staging: np.ndarray | None
-    bound: Buffer
-    sites: list[tuple[BoundLaunch, int, Ref]]
-    array: np.ndarray | None = None  # the input that ``bound`` lies over: the same array again needs nothing
-    pool: OutputPool | None = None
-
-
 class ExecutionContext:
     """One plan, ready to run: its arena, its stream, its launches with arguments bound.
 
-    Used by one thread at a time; the model keeps a pool of them.
+    Used by one thread at a time; the model keeps a pool of them.  Each has a stream of its own, so that their copies
+    and kernels run side by side where the device can.
     """
 
     def __init__(self, plan: Plan, device: Device, weights: DeviceWeights) -> None:
@@ -78,51 +63,48 @@ class ExecutionContext:
         self._arena = device.alloc(plan.arena.total)
         self._weights = weights
         self._subs: dict[tuple[int, int, int], Buffer] = {}
-        self._ports: dict[Storage, _Port] = {}
+        spare = device.alloc(device.info.alignment)
+        self._inputs: dict[str, InputPort] = {}
+        self._outputs: dict[str, OutputPort] = {}
         for storage in plan.storages:
-            if storage.kind in ("input", "output"):
-                self._ports[storage] = self._port(storage)
-        self._inputs = [p for p in self._ports.values() if p.storage.kind == "input"]
-        self._outputs = {p.storage.name: p for p in self._ports.values() if p.storage.kind == "output"}
-        self._shares_memory = all(p.staging is not None for p in self._ports.values())
+            if storage.kind == "input":
+                self._inputs[storage.name] = InputPort(storage, device, self.stream, spare)
+            elif storage.kind == "output":
+                self._outputs[storage.name] = OutputPort(storage, device, self.stream, spare)
+        ports: list[Port] = [*self._inputs.values(), *self._outputs.values()]
+        self._ports = {port.storage: port for port in ports}
         self.launches = [self._bind(launch) for launch in plan.launches]
-
-    def _port(self, storage: Storage) -> _Port:
-        staging = buffer = None
-        if self.device.shares_memory:
-            staging = self.device.host_array((storage.nbytes,), np.dtype(np.uint8))
-            buffer = self.device.wrap(staging)
-        if buffer is not None:
-            pooled = storage.kind == "output" and storage.nbytes >= WRAP_THRESHOLD
-            return _Port(storage, buffer, staging, buffer, [], pool=OutputPool(self.device) if pooled else None)
-        buffer = self.device.alloc(storage.nbytes)
-        return _Port(storage, buffer, None, buffer, [])
+        self._recordings = Recordings(self.stream, self.launches, ports)
 
     def _bind(self, launch: Launch) -> BoundLaunch:
         call = launch.call
         program = self.plan.programs[call.program_key]
-        arguments, sites = [], []
+        arguments: list[Argument] = []
+        follow: list[tuple[Port, int, Ref | TensorMap]] = []
         for index, argument in enumerate(call.arguments()):
-            if isinstance(argument, Ref):
-                if argument.storage.kind in ("input", "output"):
-                    sites.append((index, argument))
-                arguments.append(self._resolve(argument))
-            else:
+            ref = argument.buffer if isinstance(argument, TensorMap) else argument
+            if not isinstance(ref, Ref):
                 arguments.append(argument)
+            elif ref.storage in self._ports:
+                port = self._ports[ref.storage]
+                arguments.append(port.first(argument))
+                follow.append((port, index, argument))
+            else:
+                part = self._resolve(ref)
+                arguments.append(replace(argument, buffer=part) if isinstance(argument, TensorMap) else part)
         groups, group_size = call.geometry()
         bound = program.bind(arguments, groups, group_size, call.dynamic_bytes)
-        for index, ref in sites:
-            self._ports[ref.storage].sites.append((bound, index, ref))
+        for port, index, site in follow:
+            port.connect(bound, index, site)
         return bound
 
     def _resolve(self, ref: Ref) -> Buffer:
+        """The buffer of a weight's or the arena's part."""
         storage = ref.storage
         if storage.kind == "weight":
             whole, start = self._weights.buffer(storage), 0
-        elif storage.kind == "arena":
-            whole, start = self._arena, storage.offset
         else:
-            whole, start = self._ports[storage].buffer, 0
+            whole, start = self._arena, storage.offset
         return self._part(whole, start + ref.offset, ref.nbytes)
 
     def _part(self, whole: Buffer, offset: int, nbytes: int) -> Buffer:
@@ -135,60 +117,41 @@ class ExecutionContext:
             found = self._subs[key] = whole.sub(offset, nbytes)
         return found
 
-    def run(self, feeds: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """Run once; ``feeds`` are checked, C-contiguous and of the plan's shapes.  Returns new arrays."""
-        for port in self._inputs:
-            self._feed(port, feeds[port.storage.name])
-        outputs: dict[str, np.ndarray] = {}
-        late: list[tuple[_Port, np.ndarray]] = []
-        for name, value in self.plan.graph.outputs.items():
-            port = self._outputs[name]
-            if port.pool is None:
-                array = np.empty(value.shape, value.dtype)
-                late.append((port, array))
-            else:
-                array, buffer = port.pool.take(value.shape, value.dtype)
-                self._point(port, buffer)
-            outputs[name] = array
-        self.stream.run(self.launches)
-        if self._shares_memory:
+    def run(
+        self, feeds: Mapping[str, np.ndarray | DeviceArray], on_device: Collection[str] = ()
+    ) -> dict[str, Any]:
+        """Run once; ``feeds`` are checked, dense and of the plan's shapes.
+
+        Returns new arrays: a :class:`DeviceArray` for each output named in ``on_device``, NumPy arrays for the others.
+        The device is waited for once, at the end, so all results are complete.
+        """
+        try:
+            for name, port in self._inputs.items():
+                port.feed(feeds[name])
+            for name, value in self.plan.graph.outputs.items():
+                self._outputs[name].prepare(value.shape, value.dtype, name in on_device)
+            self._recordings.run()
+            for output in self._outputs.values():
+                output.fetch()
             self.stream.synchronize()
-        for port, array in late:
-            if port.staging is not None:
-                array.reshape(-1).view(np.uint8)[...] = port.staging[: array.nbytes]
-            elif array.nbytes:
-                self.stream.read(port.buffer, array)
-        if not self._shares_memory:
-            self.stream.synchronize()
-        return outputs
+            return {name: self._outputs[name].result() for name in self.plan.graph.outputs}
+        except BaseException:
+            with suppress(A1400Error):
+                self.stream.synchronize()  # nothing may still use what is let go of now
+            raise
+        finally:
+            for each in self._ports.values():
+                each.release()
 
-    def _feed(self, port: _Port, array: np.ndarray) -> None:
-        if port.staging is None:
-            if array.nbytes:
-                self.stream.write(port.buffer, array)
-            return
-        if array.nbytes >= WRAP_THRESHOLD:
-            if array is port.array:
-                return
-            buffer = self.device.wrap(array)
-            if buffer is not None:
-                self._point(port, buffer)
-                port.array = array
-                return
-        port.array = None
-        port.staging[: array.nbytes] = array.reshape(-1).view(np.uint8)
-        self._point(port, port.buffer)
-
-    def _point(self, port: _Port, buffer: Buffer) -> None:
-        """Let every launch that uses an input or output use ``buffer``, unless it does already."""
-        if port.bound is buffer:
-            return
-        port.bound = buffer
-        for bound, index, ref in port.sites:
-            part = buffer if ref.offset == 0 else buffer.sub(ref.offset, min(ref.nbytes, buffer.nbytes - ref.offset))
-            bound.rebind(index, part)
-
-    def time_launches(self, feeds: Mapping[str, np.ndarray]) -> list[float]:
+    def time_launches(self, feeds: Mapping[str, np.ndarray | DeviceArray]) -> list[float]:
         """Device seconds of each launch, run one by one."""
         self.run(feeds)
-        return self.stream.time(self.launches)
+        for name, port in self._inputs.items():
+            port.feed(feeds[name])
+        for output in self._outputs.values():
+            output.point(output.own)
+        try:
+            return self.stream.time(self.launches)
+        finally:
+            for port in self._inputs.values():
+                port.release()

@@ -5,8 +5,7 @@ from __future__ import annotations
 import math
 import threading
 from collections import OrderedDict
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from os import PathLike
 from typing import Any, Protocol
@@ -15,11 +14,13 @@ import numpy as np
 
 from a1400 import dtypes
 from a1400.backends.base import Device, DeviceInfo
-from a1400.engine.executor import DeviceWeights, ExecutionContext
+from a1400.engine.contexts import PlanEntry, host_memory
+from a1400.engine.device_array import DeviceArray, adopt
+from a1400.engine.executor import DeviceWeights
 from a1400.engine.explain import Explanation
 from a1400.engine.lowering import WeightStore
 from a1400.engine.plan import Plan, make_plan
-from a1400.errors import DeviceMemoryError, InputError
+from a1400.errors import InputError
 from a1400.frontends.errors import NeedsValue
 from a1400.graph.graph import MAX_ELEMENTS, Graph
 from a1400.optimizer import PASSES, PRECISIONS, optimize
@@ -91,15 +92,6 @@ class MemoryReport:
         )
 
 
-class _PlanEntry:
-    """A plan and its pool of idle contexts."""
-
-    def __init__(self, plan: Plan) -> None:
-        self.plan = plan
-        self.idle: list[ExecutionContext] = []
-        self.contexts = 0
-
-
 class Model:
     """A loaded model on one device.  ``run`` may be called from many threads at once."""
 
@@ -120,7 +112,7 @@ class Model:
         self._store, self._weights = WeightStore(), DeviceWeights(device)
         self._memo: dict[Any, Any] = {}
         self._steering: set[str] = set()  # inputs whose values decide shapes
-        self._plans: OrderedDict[Any, _PlanEntry] = OrderedDict()
+        self._plans: OrderedDict[Any, PlanEntry] = OrderedDict()
         self._lock = threading.Lock()
         self._planning = threading.Lock()
 
@@ -150,20 +142,32 @@ class Model:
         return {n: TensorInfo(n, i.shape, i.dtype) for n, i in self._source.outputs.items()}
 
     # ---- running -------------------------------------------------------------------------------------
-    def run(self, feeds: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    def run(self, feeds: Mapping[str, Any], outputs: str | Mapping[str, str] = "host") -> dict[str, Any]:
         """Run on ``feeds`` (input name -> array); returns output name -> new array.
 
-        Raises :class:`InputError` for a wrong name, shape or dtype.  Blocks until the results are there.
+        An input is a NumPy array or what becomes one, or any object with ``__dlpack__`` (tensors of PyTorch, CuPy, JAX
+        ...): one in the host's memory, or on the model's own device, is used where it lies.  ``outputs`` is ``"host"``
+        for NumPy arrays or ``"device"`` for :class:`DeviceArray` objects, which may be fed to the next run; a mapping
+        says it for each output (``{"cache": "device"}``), the others then come to the host.
+
+        Raises :class:`InputError` for a wrong name, shape, dtype or device.  Blocks until the results are there.
         """
         arrays = self._check(feeds)
+        on_device = self._places(outputs)
         entry = self._entry(arrays)
-        context = self._acquire(entry)
-        try:
-            with _memory():
-                return context.run(arrays)
-        finally:
-            with self._lock:
-                entry.idle.append(context)
+        with entry.context() as context, host_memory():
+            return context.run(arrays, on_device)
+
+    def _places(self, outputs: str | Mapping[str, str]) -> frozenset[str]:
+        """Names of the outputs that stay on the device."""
+        known = self._source.outputs
+        places = dict.fromkeys(known, outputs) if isinstance(outputs, str) else dict(outputs)
+        for name, place in places.items():
+            if name not in known:
+                raise InputError(f"the model has no output {name!r}; its outputs are {', '.join(known)}")
+            if place not in ("host", "device"):
+                raise InputError(f"an output can stay on the 'device' or come to the 'host', not {place!r}")
+        return frozenset(name for name, place in places.items() if place == "device")
 
     def __call__(self, *inputs: Any, **named: Any) -> Any:
         """Inputs by position or name; one output comes bare, several as a tuple in the model's order."""
@@ -185,10 +189,8 @@ class Model:
             name: self._zeros(name, value) if isinstance(value, (tuple, list)) else value
             for name, value in self._named(shapes).items()
         }
-        entry = self._entry(self._check(arrays))
-        context = self._acquire(entry)
-        with self._lock:
-            entry.idle.append(context)
+        with self._entry(self._check(arrays)).context():
+            pass
 
     def _unknown(self, name: str) -> bool:
         raise InputError(f"the model has no input {name!r}; its inputs are {', '.join(self._source.inputs)}")
@@ -207,29 +209,33 @@ class Model:
                 self._unknown(name)
         return feeds
 
-    def _check(self, feeds: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    def _check(self, feeds: Mapping[str, Any]) -> dict[str, Any]:
+        """Each input as a NumPy array or a :class:`DeviceArray`, dense and of the model's dtype and shape."""
         self._named(feeds)
-        arrays: dict[str, np.ndarray] = {}
+        arrays: dict[str, np.ndarray | DeviceArray] = {}
         symbols: dict[str, tuple[int, str]] = {}
         for name, info in self._source.inputs.items():
             if name not in feeds:
                 raise InputError(f"input {name!r} is missing; the model needs {', '.join(self._source.inputs)}")
-            array = _as_array(name, feeds[name], np.dtype(info.dtype))
+            given = adopt(name, feeds[name], self._device)
+            array = given if isinstance(given, DeviceArray) else _as_array(name, given, np.dtype(info.dtype))
             if array.dtype != info.dtype:
                 raise InputError(
                     f"input {name!r} is {array.dtype}, the model needs {info.dtype}; convert with .astype()"
                 )
             if info.shape is not None:
                 _check_shape(name, array.shape, info.shape, symbols)
-            arrays[name] = array if array.flags.c_contiguous else np.ascontiguousarray(array)
+            if isinstance(array, np.ndarray) and not array.flags.c_contiguous:
+                array = np.ascontiguousarray(array)
+            arrays[name] = array
         return arrays
 
     # ---- plans ---------------------------------------------------------------------------------------
-    def _key(self, arrays: Mapping[str, np.ndarray]) -> tuple[Any, ...]:
-        steering = tuple((n, arrays[n].tobytes()) for n in sorted(self._steering))
+    def _key(self, arrays: Mapping[str, Any]) -> tuple[Any, ...]:
+        steering = tuple((n, np.asarray(arrays[n]).tobytes()) for n in sorted(self._steering))
         return (tuple((n, a.shape) for n, a in arrays.items()), steering)
 
-    def _entry(self, arrays: Mapping[str, np.ndarray]) -> _PlanEntry:
+    def _entry(self, arrays: Mapping[str, Any]) -> PlanEntry:
         key = self._key(arrays)
         with self._lock:
             entry = self._plans.get(key)
@@ -240,8 +246,8 @@ class Model:
             with self._lock:
                 entry = self._plans.get(key)
             if entry is None:
-                with _memory():
-                    entry = _PlanEntry(self._make(arrays))
+                with host_memory():
+                    entry = PlanEntry(self._make(arrays), self._device, self._weights, self._make_room)
                 with self._lock:
                     # tracing may have found that more input values matter: the key is taken afresh
                     self._plans[self._key(arrays)] = entry
@@ -249,7 +255,7 @@ class Model:
                         self._plans.popitem(last=False)
         return entry
 
-    def _make(self, arrays: Mapping[str, np.ndarray]) -> Plan:
+    def _make(self, arrays: Mapping[str, Any]) -> Plan:
         graph = self._trace(arrays)
         if len(self._memo) > MEMO_LIMIT:
             self._memo.clear()
@@ -259,32 +265,25 @@ class Model:
         allow = frozenset({"tf32"}) if self._precision == "tf32" else frozenset[str]()
         return make_plan(graph, report, self._device, self._store, self._memory_limit, allow)
 
-    def _trace(self, arrays: Mapping[str, np.ndarray]) -> Graph:
+    def _trace(self, arrays: Mapping[str, Any]) -> Graph:
         """Trace; inputs whose values turn out to steer shapes become part of the plan's key from then on."""
         shapes = {n: a.shape for n, a in arrays.items()}
         while True:
             try:
-                return self._source.graph(shapes, {n: arrays[n] for n in self._steering})
+                return self._source.graph(shapes, {n: np.asarray(arrays[n]) for n in self._steering})
             except NeedsValue as need:
                 if set(need.inputs) <= self._steering:
                     raise
                 self._steering |= set(need.inputs)
 
-    def _acquire(self, entry: _PlanEntry) -> ExecutionContext:
+    def _make_room(self, wanting: PlanEntry) -> bool:
+        """Free the idle contexts of other plans; whether there were any."""
         with self._lock:
-            if entry.idle:
-                return entry.idle.pop()
-            entry.contexts += 1
-        try:
-            with _memory():
-                return ExecutionContext(entry.plan, self._device, self._weights)
-        except BaseException:
-            with self._lock:
-                entry.contexts -= 1
-            raise
+            others = [entry for entry in self._plans.values() if entry is not wanting]
+        return sum(entry.drop_idle() for entry in others) > 0
 
     # ---- looking -------------------------------------------------------------------------------------
-    def _latest(self) -> _PlanEntry:
+    def _latest(self) -> PlanEntry:
         if not self._plans:
             shapes = {}
             for name, info in self._source.inputs.items():
@@ -314,24 +313,10 @@ class Model:
         """(kernel, device seconds) of every launch of one run, one after the other."""
         arrays = self._check(feeds)
         entry = self._entry(arrays)
-        context = self._acquire(entry)
-        try:
+        with entry.context() as context:
             seconds = context.time_launches(arrays)
-        finally:
-            with self._lock:
-                entry.idle.append(context)
         names = [f"{x.call.spec.name}/{x.call.variant.name}" for x in entry.plan.launches]
         return list(zip(names, seconds, strict=True))
-
-
-@contextmanager
-def _memory() -> Iterator[None]:
-    """Report memory that the host does not have as the device's is reported."""
-    try:
-        yield
-    except MemoryError as error:
-        text = f": {error}" if str(error) else ""
-        raise DeviceMemoryError(f"there is not enough memory for these inputs; use smaller ones{text}") from None
 
 
 def _as_array(name: str, given: Any, dtype: np.dtype) -> np.ndarray:

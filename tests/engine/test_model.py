@@ -185,7 +185,7 @@ def test_no_memory_is_an_error_of_ours(path: Path, device_info: DeviceInfo, monk
         raise MemoryError("Unable to allocate 9 TiB")
 
     model = load(path, device_info)
-    for owner, name in ((a1400.engine.model.ExecutionContext, "run"), (a1400.engine.model, "optimize")):
+    for owner, name in ((a1400.engine.executor.ExecutionContext, "run"), (a1400.engine.model, "optimize")):
         with monkeypatch.context() as patch:
             patch.setattr(owner, name, run if name == "run" else lambda *_, **__: run())
             with pytest.raises(DeviceMemoryError, match="9 TiB"):

@@ -1,0 +1,85 @@
+"""The execution contexts of one plan: as many as threads run it at once, and as the device's memory holds."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from a1400.backends.base import Device
+from a1400.engine.executor import DeviceWeights, ExecutionContext
+from a1400.engine.plan import Plan
+from a1400.errors import DeviceMemoryError
+
+
+class PlanEntry:
+    """A plan and its contexts.
+
+    ``make_room`` frees what other plans keep idle and says whether that was anything; it is called when a context does
+    not fit.  If none of this plan's exists then, the device's error goes to the caller; else the caller waits for one.
+    """
+
+    def __init__(
+        self, plan: Plan, device: Device, weights: DeviceWeights, make_room: Callable[[PlanEntry], bool]
+    ) -> None:
+        self.plan = plan
+        self.contexts = 0  # that exist or are being made
+        self._device, self._weights, self._make_room = device, weights, make_room
+        self._idle: list[ExecutionContext] = []
+        self._most: int | None = None  # how many the device can hold, once that is known
+        self._changed = threading.Condition()
+
+    @contextmanager
+    def context(self) -> Iterator[ExecutionContext]:
+        """A context for the calling thread alone."""
+        taken = self._take()
+        try:
+            yield taken
+        finally:
+            with self._changed:
+                self._idle.append(taken)
+                self._changed.notify()
+
+    def drop_idle(self) -> int:
+        """Free the contexts that nobody uses; returns how many there were."""
+        with self._changed:
+            dropped, self._idle = self._idle, []
+            self.contexts -= len(dropped)
+            self._changed.notify_all()
+        return len(dropped)
+
+    def _take(self) -> ExecutionContext:
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._idle or self._most is None or self.contexts < self._most)
+                if self._idle:
+                    return self._idle.pop()
+                self.contexts += 1
+            try:
+                with host_memory():
+                    return ExecutionContext(self.plan, self._device, self._weights)
+            except DeviceMemoryError:
+                if not self._failed() and not self._make_room(self):
+                    raise
+            except BaseException:
+                self._failed()
+                raise
+
+    def _failed(self) -> bool:
+        """Note that a context could not be made; whether there are others to wait for."""
+        with self._changed:
+            self.contexts -= 1
+            if self.contexts:
+                self._most = self.contexts
+            self._changed.notify_all()
+            return self.contexts > 0
+
+
+@contextmanager
+def host_memory() -> Iterator[None]:
+    """Report memory that the host does not have as the device's is reported."""
+    try:
+        yield
+    except MemoryError as error:
+        text = f": {error}" if str(error) else ""
+        raise DeviceMemoryError(f"there is not enough memory for these inputs; use smaller ones{text}") from None
