@@ -22,33 +22,17 @@ Accumulation is in float.  D and DV up to 256; beyond that the engine composes G
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from a1400 import dtypes
 from a1400.backends.base import Grid
+from a1400.kernels.attention_cases import BF16, F16, F32, cases
+from a1400.kernels.attention_cuda import DECODE_QUERIES, cuda_variants, head_range
 from a1400.kernels.check import slot_reference
-from a1400.kernels.expr import apply, arg, const
-from a1400.kernels.spec import (
-    Case,
-    Data,
-    KernelSpec,
-    Operand,
-    Scalars,
-    Slot,
-    SlotCode,
-    Tunable,
-    Tunables,
-    Variant,
-    params,
-    register,
-)
-from a1400.kernels.strided import ceil_div, dense, strided
+from a1400.kernels.spec import Case, KernelSpec, Scalars, Slot, Tunable, Tunables, Variant, params, register
+from a1400.kernels.strided import ceil_div, strided
 
-F32, F16, BF16 = np.dtype(np.float32), np.dtype(np.float16), dtypes.bfloat16
-DECODE_QUERIES = 4  # at most so many queries per head make a decode step
 CPU_LANES = 32
 GPU_QUERIES = 32
 
@@ -67,8 +51,7 @@ def _gpu(s: Scalars, t: Tunables) -> tuple[Grid, Grid]:
 
 def _fits(limit: int) -> Callable[[Scalars], bool]:
     """Head sizes of the variant for ``limit``: above the next smaller variant's."""
-    low = 0 if limit == 64 else limit // 2
-    return lambda s: low < max(s["D"], s["DV"]) <= limit
+    return head_range(0 if limit == 64 else limit // 2, limit)
 
 
 def _decode(limit: int) -> Callable[[Scalars], bool]:
@@ -93,9 +76,9 @@ def _variants() -> tuple[Variant, ...]:
     for limit in (64, 128, 256):
         result.append(
             Variant(f"gpu_d{limit}", "gpu", _gpu, (_head(limit),), supports=_fits(limit),
-                    local_bytes=lambda types, t: 4 * (3 * 32 * 33 + 16 * t["MAX_D"]))
+                    local_bytes=lambda types, t: 4 * (3 * 32 * 33 + 16 * t["MAX_D"]), min_blocks=1)
         )  # fmt: skip
-    return tuple(result)
+    return (*cuda_variants(), *result)
 
 
 def reference(arrays: Mapping[str, np.ndarray], s: Scalars, case: Case) -> dict[str, np.ndarray]:
@@ -121,80 +104,6 @@ def reference(arrays: Mapping[str, np.ndarray], s: Scalars, case: Case) -> dict[
     out = strided(result, n["o_off"], (b, h, length, n["DV"]), (n["o_b"], n["o_h"], n["o_s"], 1))
     out[...] = p.swapaxes(-1, -2) @ v[:, heads]
     return {"o": result.reshape(shape)}
-
-
-def scalars(
-    b: int, h: int, hk: int, s: int, t: int, d: int, dv: int, *, bshd: bool = False, causal: bool = False,
-    scale: float | None = None,
-) -> dict[str, int | float]:  # fmt: skip
-    """Scalars for dense tensors [B,H,S,D], or [B,S,H,D] with ``bshd``."""
-    result: dict[str, int | float] = {"B": b, "H": h, "HK": hk, "S": s, "T_len": t, "D": d, "DV": dv}
-    result |= {"causal": int(causal), "causal_offset": t - s, "scale": d**-0.5 if scale is None else scale}
-    for name, heads, length, size, step in (
-        ("q", h, s, d, "s"), ("k", hk, t, d, "t"), ("v", hk, t, dv, "t"), ("o", h, s, dv, "s"),
-    ):  # fmt: skip
-        st = dense((b, length, heads, size) if bshd else (b, heads, length, size))
-        result |= {f"{name}_off": 0, f"{name}_b": st[0]}
-        result |= {f"{name}_h": st[2] if bshd else st[1], f"{name}_{step}": st[1] if bshd else st[2]}
-    return result
-
-
-def _case(
-    name: str, b: int, h: int, hk: int, s: int, t: int, d: int, dv: int, dtype: np.dtype = F32, *,
-    bshd: bool = False, causal: bool = False, mask: str = "", gap: int = 0, spread: float = 1.0,
-) -> Case:  # fmt: skip
-    values = scalars(b, h, hk, s, t, d, dv, bshd=bshd, causal=causal)
-    sizes = {"q": b * h * s * d, "k": b * hk * t * d, "v": b * hk * t * dv}
-    if gap:  # each input starts inside its buffer
-        for key in sizes:
-            values[f"{key}_off"] = gap
-            sizes[key] += gap
-    arrays = {key: Data((size,), "T", -spread, spread) for key, size in sizes.items()}
-    slots: dict[str, Any] = {}
-    rng = np.random.default_rng(7)
-    x = arg(0, F32)
-    if mask == "keys":  # the same for all queries, fully masked for the last batch entry
-        m = np.where(rng.random((b, t)) < 0.3, -np.inf, 0).astype(np.float32)
-        m[-1] = -np.inf
-        code = SlotCode(apply("add", x, arg(1, F32)), (Operand(F32, 0),))
-        slots["SCORE"] = (code, ((m, 0, (t, 0, 1, 0)),))
-    elif mask == "full":
-        m = rng.normal(size=(h, s, t)).astype(np.float32)
-        code = SlotCode(apply("add", x, arg(1, F32)), (Operand(F32, 2),))
-        slots["SCORE"] = (code, ((m, 0, (0, s * t, 1, t)),))
-    elif mask == "finite":
-        code = SlotCode(apply("add", x, const(-1e9, F32)))
-        slots["SCORE"] = (code, ())
-    elif mask == "bool":
-        keep = rng.random((s, t)) < 0.6
-        code = SlotCode(apply("where", arg(1, np.dtype(np.bool_)), x, const(-np.inf, F32)), (Operand(keep.dtype, 2),))
-        slots["SCORE"] = (code, ((keep, 0, (0, 0, 1, t)),))
-    shape = (b, s, h, dv) if bshd else (b, h, s, dv)
-    return Case(name, arrays, values, {"o": (shape, "T")}, {"T": dtype}, slots)
-
-
-def cases() -> Iterator[Case]:
-    """Edges of every tile, grouped heads, both layouts, masks, causal with and without a cache."""
-    yield _case("one", 1, 1, 1, 1, 1, 1, 1)
-    yield _case("even", 2, 2, 2, 64, 64, 64, 64, bshd=True)
-    yield _case("odd", 1, 3, 1, 37, 67, 20, 13, spread=3)
-    yield _case("narrow", 2, 2, 2, 13, 9, 8, 24)
-    yield _case("causal", 1, 2, 2, 70, 70, 32, 32, causal=True)
-    yield _case("causal_cache", 1, 4, 2, 5, 41, 16, 16, causal=True, bshd=True)
-    yield _case("causal_no_keys", 1, 1, 1, 40, 8, 16, 16, causal=True)
-    yield _case("decode", 2, 4, 2, 1, 131, 64, 64)
-    yield _case("decode_odd", 1, 3, 3, 3, 65, 37, 71, causal=True, mask="full", gap=5)
-    yield _case("decode_bool", 1, 2, 2, 2, 70, 16, 48, mask="bool")
-    yield _case("keys_mask", 2, 2, 2, 33, 40, 16, 16, mask="keys")
-    yield _case("full_mask", 1, 2, 2, 45, 70, 24, 24, mask="full", gap=3)
-    yield _case("bool_mask", 1, 2, 2, 17, 70, 24, 24, mask="bool")
-    yield _case("finite_mask", 1, 1, 1, 34, 50, 16, 16, mask="finite")
-    yield _case("wide", 1, 1, 1, 35, 33, 128, 100)
-    yield _case("widest", 1, 1, 1, 33, 34, 256, 250)
-    yield _case("no_keys", 1, 1, 1, 2, 0, 16, 16)
-    yield _case("half", 1, 2, 2, 40, 50, 64, 64, F16)
-    yield _case("half_decode", 1, 2, 2, 1, 50, 40, 40, F16)
-    yield _case("bfloat", 1, 2, 2, 40, 50, 64, 64, BF16)
 
 
 SPEC = register(
