@@ -1,8 +1,8 @@
 /* What the products on tensor cores share: the order of tiles, a warp's multiplication of two tiles, storing its sums.
  * Stands behind tensor_cores.cuh and tensor_tile.cuh. */
 
-/* Block `id` of a grid of tiles: bands of BAND rows of tiles, each gone through column by column, so that blocks that run
- * at the same time read few distinct rows of A and columns of B. */
+/* Block `id` of a grid of tiles: bands of BAND rows of tiles, each gone through column by column, so that blocks that
+ * run at the same time read few distinct rows of A and columns of B. */
 FN void tile_of(int id, int tiles_m, int tiles_n, int *tile_m, int *tile_n) {
     const int band = id / (BAND * tiles_n), first = band * BAND, within = id - first * tiles_n;
     const int height = tiles_m - first < BAND ? tiles_m - first : BAND;
@@ -10,7 +10,9 @@ FN void tile_of(int id, int tiles_m, int tiles_n, int *tile_m, int *tile_n) {
     *tile_m = first + within - *tile_n * height;
 }
 
-/* Two or more results at once; `to` is a multiple of 16 bytes. */
+#define ROLLED _Pragma("unroll 1") /* an epilogue may be long: as few copies of it as vectors need */
+
+/* 16 bytes of results at once; `to` is a multiple of them. */
 FN void store_results(GPTR(TC) to, const float *v) {
     uint packed[4];
 #if TC_bytes == 4
@@ -22,14 +24,14 @@ FN void store_results(GPTR(TC) to, const float *v) {
 }
 
 /* A warp's sums go through `stage`, 16 rows of COLUMNS at a time: then a lane holds 8 columns of a row, the epilogue's
- * operands are read and the results written along rows.  `finish(v, m, n)` is the epilogue; `to` points at row 0, column
- * 0 of this product's result; `aligned` says that 8 columns may be stored in units of 16 bytes. */
+ * operands are read and the results written along rows.  `finish(v, m, n)` is the epilogue; `to` points at row 0,
+ * column 0 of this product's result; `aligned` says that 8 columns may be stored in units of 16 bytes. */
 template <int COLUMNS, class F>
 FN void store_rows(GPTR(TC) to, float *stage, const float (*sums)[4], int m0, int n0, int rows, int columns, int stride,
                    bool aligned, int lane, F finish) {
     stage_rows<COLUMNS>(stage, sums, lane);
     __syncwarp();
-    UNROLL for (int i = 0; i < COLUMNS / 16; i++) {
+    ROLLED for (int i = 0; i < COLUMNS / 16; i++) {
         const int unit = i * 32 + lane, row = unit / (COLUMNS / 8), column = unit % (COLUMNS / 8) * 8;
         const int m = m0 + row, n = n0 + column;
         const float *from = stage + row * RowStage<COLUMNS>::STEP + column;
@@ -39,7 +41,8 @@ FN void store_rows(GPTR(TC) to, float *stage, const float (*sums)[4], int m0, in
             UNROLL for (int j = 0; j < 8; j++) v[j] = finish(from[j], m, n + j);
             UNROLL for (int j = 0; j < 8; j += 16 / TC_bytes) store_results(to + (m * stride + n + j), v + j);
         } else {
-            for (int j = 0; j < 8 && n + j < columns; j++) TC_store(to, m * stride + n + j, finish(from[j], m, n + j));
+            ROLLED for (int j = 0; j < 8 && n + j < columns; j++)
+                TC_store(to, m * stride + n + j, finish(from[j], m, n + j));
         }
     }
     __syncwarp();

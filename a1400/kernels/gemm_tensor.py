@@ -13,7 +13,7 @@ Sums are f32.  ``gemm_choice`` picks variant and tile for a call.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 
 import numpy as np
 
@@ -29,6 +29,13 @@ _MOST_BLOCKS = 2**31 - 1
 _TOLERANCE = {"f32": (3e-5, 3e-5), "f16": (2e-3, 2e-3), "bf16": (1.6e-2, 1.6e-2)}
 _ROUNDED = {**_TOLERANCE, "f32": (4e-3, 4e-3)}  # values of a prologue are rounded to the type of A
 _TF32 = {**_TOLERANCE, "f32": (1e-3, 1e-3)}
+
+
+def unit_elements(info: DeviceInfo, a: np.dtype, b: np.dtype, allow: Collection[str]) -> int:
+    """Elements in the 16 bytes in which the tensor cores of ``info`` want operands; 0 if they do not multiply these."""
+    if not _ampere(info.capability) or a != b:
+        return 0
+    return 16 // a.itemsize if a in _HALVES or (a == _F32 and "tf32" in allow) else 0
 
 
 def _needs(capability: Callable[[int], bool], factors: tuple[np.dtype, ...]) -> Callable[..., bool]:

@@ -1,21 +1,23 @@
 """Matrix products.
 
 CPUs get packed kernels: constant weights are packed once per model, run-time operands by a packing launch.  GPUs and
-types without a packed kernel read their operands in place through strides.
+types without a packed kernel read their operands in place through strides; where CUDA's tensor cores want rows in units
+of 16 bytes and a constant weight has none, it is transposed once per model if its columns do.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
+from a1400 import tuning
 from a1400.engine.lower.slots import Filled, with_epilogue
 from a1400.engine.lowering import Lowering, lowers, split_inputs
 from a1400.graph.graph import Node, Value
 from a1400.kernels import gemm as gemm_kernels
-from a1400.kernels import gemm_pack
+from a1400.kernels import gemm_choice, gemm_pack, gemm_tensor
 from a1400.memory.storage import View, collapse_group
 
 
@@ -88,6 +90,7 @@ def emit_product(lw: Lowering, p: Product, packed: View | None = None) -> None:
     """
     if p.c.size == 0:
         return
+    p = replace(p, b=_in_units(lw, p))
     acc = gemm_kernels.accumulator(p.a.dtype)
     slots = with_epilogue(p.slots, acc, p.c.dtype)
     types = {"TA": p.a.dtype, "TB": p.b.dtype, "TC": p.c.dtype, "ACC": acc}
@@ -110,7 +113,11 @@ def emit_product(lw: Lowering, p: Product, packed: View | None = None) -> None:
             "a_k": p.a.strides[-1], "b_off": p.b.offset, "b_b0": sb[0], "b_b1": sb[1],
             "b_k": p.b.strides[-2], "b_n": p.b.strides[-1],
         }  # fmt: skip
-        lw.launch("gemm", types, {"a": p.a.ref(), "b": p.b.ref(), "c": p.c.ref()}, scalars, slots=slots)
+        gemm = gemm_kernels.gemm
+        variant, tile = gemm_choice.plan_product(gemm, lw.info, types, scalars, slots, lw.allow)
+        tile = dict(tuning.lookup(lw.info, gemm, variant, types, scalars)) or tile
+        buffers = {"a": p.a.ref(), "b": p.b.ref(), "c": p.c.ref()}
+        lw.launch("gemm", types, buffers, scalars, variant=variant.name, tunables=tile, slots=slots)
         return
     if p.a.strides[-1] != 1 and k > 1:
         dense = lw.dense_view(_materialised(lw, p.a))
@@ -139,6 +146,24 @@ def _packed_b(lw: Lowering, p: Product, counts: tuple[int, int], strides: tuple[
          "b_k": p.b.strides[-2], "b_n": p.b.strides[-1], "p_off": 0, "p_b0": nb1 * size, "p_b1": size},
     )  # fmt: skip
     return packed, nb1 * size if strides[0] else 0, size if strides[1] else 0
+
+
+def _in_units(lw: Lowering, p: Product) -> View:
+    """B as the tensor cores of this device read it fastest, if it is a constant that can be laid out anew."""
+    weight = p.b_constant
+    unit = gemm_tensor.unit_elements(lw.info, p.a.dtype, p.b.dtype, lw.allow)
+    if weight is None or weight.data is None or not unit or len(p.b.shape) != 2:
+        return p.b
+    k, n = p.b.shape
+    if n % unit == 0 or k % unit or n == 1 or p.b.strides[-1] != 1:
+        return p.b
+    columns = lw.packed(weight, ("gemm_columns",), _columns)
+    return View(columns.storage, columns.dtype, (k, n), (1, k))
+
+
+def _columns(weight: np.ndarray) -> np.ndarray:
+    """A constant B [..., K, N] as [N, K]."""
+    return weight.reshape(weight.shape[-2:]).T
 
 
 def _pack_weight(weight: np.ndarray) -> np.ndarray:
