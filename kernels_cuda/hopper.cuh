@@ -257,4 +257,8 @@ FN void stmatrix_x4(void *row, const uint *r) {
                  : "memory");
 }
 
+#else /* a host compiler */
+
+CUDA_HOST_HOPPER
+
 #endif

@@ -20,14 +20,21 @@ from a1400.backends.program_cache import digest
 from a1400.errors import KernelCompileError
 
 HERE = Path(__file__).resolve().parent
-HEADERS = ("cuda_host.h", "cuda_host_fibers.h", "cuda_host_math.h")
+HEADERS = ("cuda_host.h", *sorted(p.name for p in HERE.glob("cuda_host_*.h")))
 SHARED_MEMORY = 48 * 1024  # what a block may declare on every NVIDIA GPU
+MOST_DYNAMIC = 228 * 1024  # at least what any device's blocks may ask for by size
 MOST_THREADS = 1024
 # Integers wrap and floats do not contract, so that results do not depend on the host; barriers are library code.
 FLAGS = (
     "-std=c++17", "-O1", "-shared", "-fPIC", "-fvisibility=hidden", "-fno-gnu-unique", "-fwrapv",
-    "-fno-strict-aliasing", "-ffp-contract=off",
+    "-fno-strict-aliasing", "-ffp-contract=off", "-Wno-psabi",
 )  # fmt: skip
+
+# What the text includes, by a mark in it, and what has cuda_host.h bring that: programs without it compile faster.
+_PARTS = (
+    ("CUDA_HOST_COOPERATIVE", "-DCUDA_HOST_WITH_TENSOR_CORES"),
+    ("CUDA_HOST_HOPPER", "-DCUDA_HOST_WITH_HOPPER"),
+)
 
 
 class Launch(ctypes.Structure):
@@ -42,7 +49,9 @@ class Launch(ctypes.Structure):
         ("reverse", ctypes.c_uint),
         ("stacks", ctypes.c_void_p),
         ("stack_bytes", ctypes.c_ulong),
-        ("message", ctypes.c_char * 256),
+        ("dynamic", ctypes.c_void_p),
+        ("dynamic_bytes", ctypes.c_ulong),
+        ("message", ctypes.c_char * 1024),
     )
 
 
@@ -95,6 +104,7 @@ _guard = threading.Lock()
 
 def build(name: str, source: str, entry: str, options: tuple[str, ...], info: DeviceInfo) -> Module:
     """The program's module: loaded already, on disk, or compiled now; one build per program, many in parallel."""
+    options = (*options, *(define for mark, define in _PARTS if mark in source))
     key = digest(version(), _headers(), source, entry, *flags(), *options)
     with _guard:
         lock = _locks.setdefault(key, threading.Lock())

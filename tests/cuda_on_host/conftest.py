@@ -13,7 +13,7 @@ from a1400.errors import KernelCompileError
 from a1400.kernels.check import can_run
 from a1400.kernels.source import program_text
 from a1400.kernels.spec import KernelSpec, Variant
-from tests.cuda_on_host.backend import ORDERS, HostCudaBackend, HostCudaDevice
+from tests.cuda_on_host.backend import MODELS, ORDERS, HostCudaBackend, HostCudaDevice
 from tests.nvrtc.cases import case_call
 
 
@@ -26,9 +26,9 @@ def host_backend() -> HostCudaBackend:
     return backend
 
 
-@pytest.fixture(params=range(len(ORDERS)), ids=ORDERS)
+@pytest.fixture(params=ORDERS, ids=[str(MODELS[i]) for i in ORDERS])
 def host_device(request: pytest.FixtureRequest, host_backend: HostCudaBackend) -> HostCudaDevice:
-    """The executor in either order of threads."""
+    """The executor as the newest architecture, in either order of threads."""
     return host_backend.open(request.param)
 
 

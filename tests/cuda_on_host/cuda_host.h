@@ -12,6 +12,8 @@
 #define __noinline__ __attribute__((noinline))
 #define __launch_bounds__(...)
 #define __constant__ static
+#define __grid_constant__
+#define __align__(n) __attribute__((aligned(n)))
 #define __shared__ static __attribute__((section("cuda_shared")))
 #define warpSize 32
 
@@ -27,14 +29,25 @@ struct cuda_host_launch_t {
     const unsigned *sizes; /* bytes of each argument */
     unsigned count;
     unsigned grid[3], block[3];
-    unsigned reverse;
+    unsigned reverse; /* threads run last to first, and asynchronous copies and products are done at once */
     unsigned char *stacks;
     unsigned long stack_bytes; /* of one fiber */
-    char message[256];
+    unsigned char *dynamic;    /* dynamic shared memory, aligned to 1024, with CANARY bytes behind it */
+    unsigned long dynamic_bytes;
+    char message[1024];
 };
 
 #include "cuda_host_fibers.h"
 #include "cuda_host_math.h"
+#ifdef CUDA_HOST_WITH_TENSOR_CORES /* the text holds tensor_cores.cuh */
+#include "cuda_host_async.h"
+#include "cuda_host_tensor_cores.h"
+#ifdef CUDA_HOST_WITH_HOPPER /* and hopper.cuh */
+#include "cuda_host_mbarrier.h"
+#include "cuda_host_tma.h"
+#include "cuda_host_wgmma.h"
+#endif
+#endif
 
 /* ---- barriers and warps: every use counts, a program without any needs no fibers -------------------------------- */
 #define __syncthreads() (cuda_host::wait_block(__COUNTER__, __LINE__))
@@ -59,6 +72,10 @@ template <class T> inline T atomicAdd(T *p, T v) { return atomicExch(p, (T)(*p +
 template <class T> inline T atomicMax(T *p, T v) { return atomicExch(p, *p < v ? v : *p); }
 template <class T> inline T atomicMin(T *p, T v) { return atomicExch(p, v < *p ? v : *p); }
 template <class T> inline T atomicCAS(T *p, T expected, T v) { return atomicExch(p, *p == expected ? v : *p); }
+
+/* Marks in tensor_cores.cuh and hopper.cuh, which compiler.py looks for. */
+#define CUDA_HOST_COOPERATIVE enum { cuda_host_cooperative = __COUNTER__ };
+#define CUDA_HOST_HOPPER
 
 /* Stands behind the program's text. */
 #define CUDA_HOST_PROGRAM(kernel)                                                                                     \

@@ -37,7 +37,7 @@ extern unsigned char __stop_cuda_shared[] __attribute__((weak, visibility("hidde
 namespace cuda_host {
 
 enum { MOST_THREADS = 1024 };
-enum State { READY, AT_BLOCK, AT_WARP, DONE };
+enum State { READY, AT_BLOCK, AT_WARP, WAITING, DONE }; /* WAITING: until somebody makes it READY */
 struct Fiber {
 #ifdef CUDA_HOST_UCONTEXT
     ucontext_t context;
@@ -49,10 +49,29 @@ struct Fiber {
     int place, line; /* of the barrier at which it waits */
     unsigned mask;   /* of the lanes that it waits for */
     unsigned long value;
+    const char *what; /* it is WAITING at, and the object of that: for messages, and to be found by who wakes it */
+    const void *object;
+    unsigned number;
+    const void *in[2]; /* what it hands over to its warp */
+    void *out;
 };
+/* What a further header adds to the running of blocks (null: nothing). */
+struct Hooks {
+    void (*block_begins)();
+    void (*thread_ends)();
+    bool (*deliver)(); /* nothing can go on: let the next late copy arrive; false if there is none */
+    void (*block_ends)();
+};
+static Hooks hooks[8];
+static unsigned hook_count;
+static int add_hooks(Hooks more) {
+    hooks[hook_count++] = more;
+    return 0;
+}
 static Fiber fibers[MOST_THREADS];
 static Fiber scheduler;
 static unsigned current, threads, warp_waits;
+static bool failed;
 static cuda_host_launch_t *work;
 static void (*body)();
 static const unsigned long STACK_END = 0x5afe57acc0ffee00ul;
@@ -65,8 +84,33 @@ inline void switch_to(Fiber &from, Fiber &to) {
 #endif
 }
 
+/* Ends the launch with a message; called by a thread, or by a hook (current = threads). */
+__attribute__((format(printf, 2, 3), noinline)) static void fail(int line, const char *format, ...) {
+    if (!failed) {
+        const unsigned long size = sizeof(work->message);
+        unsigned long at = (unsigned long)__builtin_snprintf(work->message, size, "line %d: ", line);
+        __builtin_va_list arguments;
+        __builtin_va_start(arguments, format);
+        at += (unsigned long)__builtin_vsnprintf(work->message + at, size - at, format, arguments);
+        __builtin_va_end(arguments);
+        if (at < size && current < threads)
+            at += (unsigned long)__builtin_snprintf(work->message + at, size - at, " (thread (%u, %u, %u))", threadIdx.x,
+                                                    threadIdx.y, threadIdx.z);
+        if (at < size)
+            __builtin_snprintf(work->message + at, size - at, " in block (%u, %u, %u)", blockIdx.x, blockIdx.y,
+                               blockIdx.z);
+    }
+    failed = true;
+    if (current < threads) {
+        switch_to(fibers[current], scheduler);
+        __builtin_trap();
+    }
+}
+
 static void fiber_main() {
     body();
+    for (unsigned i = 0; i < hook_count; i++)
+        if (hooks[i].thread_ends) hooks[i].thread_ends();
     fibers[current].state = DONE;
     switch_to(fibers[current], scheduler);
     __builtin_trap();
@@ -109,6 +153,45 @@ inline void wait_warp(int place, int line, unsigned mask) {
     fibers[current].mask = mask;
     warp_waits++;
     wait(AT_WARP, place, line);
+}
+
+
+/* Waits until another thread, or a copy that arrives, calls wake with the same object. */
+__attribute__((noinline)) static void wait_for(const char *what, const void *object, unsigned number, int line) {
+    Fiber &f = fibers[current];
+    f.what = what;
+    f.object = object;
+    f.number = number;
+    wait(WAITING, 0, line);
+}
+static void wake(const char *what, const void *object, unsigned number) {
+    for (unsigned i = 0; i < threads; i++) {
+        Fiber &f = fibers[i];
+        if (f.state == WAITING && f.what == what && f.object == object && f.number == number) f.state = READY;
+    }
+}
+
+/* All 32 lanes of a warp come to one instruction; the last to come runs act, then all go on. */
+struct Meeting {
+    unsigned come;
+    int line;
+    const char *what;
+};
+static Meeting meetings[MOST_THREADS / 32];
+template <class F> inline void together(const char *what, int line, F act) {
+    const unsigned first = current / 32 * 32;
+    Meeting &m = meetings[current / 32];
+    if (m.come == 0) {
+        m.what = what;
+        m.line = line;
+    } else if (m.what != what || m.line != line) {
+        fail(line, "lanes of a warp are apart: at %s here, at %s at line %d", what, m.what, m.line);
+    }
+    if (++m.come < 32) return wait_for(what, &m, 0, line);
+    m.come = 0;
+    act(first);
+    for (unsigned i = first; i < first + 32; i++)
+        if (fibers[i].state == WAITING) fibers[i].state = READY;
 }
 
 enum Shuffle { INDEX, XOR, UP, DOWN };
@@ -156,61 +239,103 @@ static bool release_warps() {
     return released;
 }
 
-/* All threads that still run wait at one __syncthreads; false, with a message, if they do not. */
+/* Whether all threads that still run wait at one __syncthreads: they may go on. */
 static bool release_block() {
-    int first = -1;
+    int place = -1;
     for (unsigned i = 0; i < threads; i++) {
         const Fiber &f = fibers[i];
         if (f.state == DONE) continue;
-        if (first < 0) first = (int)i;
-        const Fiber &other = fibers[first];
-        if (f.state != AT_BLOCK || f.place != other.place) {
-            __builtin_snprintf(
-                work->message, sizeof(work->message),
-                "divergent barrier in block (%u, %u, %u): thread (%u, %u, %u) waits at line %d, thread (%u, %u, %u) "
-                "at another barrier, at line %d",
-                blockIdx.x, blockIdx.y, blockIdx.z, other.index.x, other.index.y, other.index.z, other.line, f.index.x,
-                f.index.y, f.index.z, f.line);
-            return false;
-        }
+        if (f.state != AT_BLOCK || (place >= 0 && f.place != place)) return false;
+        place = f.place;
     }
     for (unsigned i = 0; i < threads; i++)
         if (fibers[i].state == AT_BLOCK) fibers[i].state = READY;
     return true;
 }
 
+/* No thread is ready: lets some go on, latest of all by copies that are late. */
+static bool go_on() {
+    if ((warp_waits > 0 && release_warps()) || release_block()) return true;
+    for (unsigned i = 0; i < hook_count; i++)
+        if (hooks[i].deliver && hooks[i].deliver()) return true;
+    return false;
+}
+
+/* Says where the threads wait that cannot go on. */
+static void explain() {
+    const unsigned long size = sizeof(work->message);
+    bool barriers_only = true;
+    for (unsigned i = 0; i < threads; i++) barriers_only = barriers_only && fibers[i].state != WAITING;
+    unsigned long at = (unsigned long)__builtin_snprintf(work->message, size, "%s in block (%u, %u, %u)",
+                                                         barriers_only ? "divergent barrier" : "deadlock", blockIdx.x,
+                                                         blockIdx.y, blockIdx.z);
+    for (unsigned i = 0, next; i < threads && at < size; i = next) {
+        const Fiber &f = fibers[i];
+        for (next = i + 1; next < threads; next++) {
+            const Fiber &o = fibers[next];
+            if (o.state != f.state || (f.state != DONE && o.line != f.line)) break;
+            if ((f.state == WAITING && (o.what != f.what || o.number != f.number)) ||
+                (f.state == AT_BLOCK && o.place != f.place))
+                break;
+        }
+        if (f.state == DONE) continue;
+        const char *what = f.state == AT_BLOCK ? "__syncthreads" : f.state == AT_WARP ? "a warp's barrier" : f.what;
+        at += (unsigned long)__builtin_snprintf(work->message + at, size - at,
+                                                "%s threads %u to %u wait at line %d, at %s", i ? ";" : ":", i,
+                                                next - 1, f.line, what);
+        if (f.state == WAITING && at < size)
+            at += (unsigned long)__builtin_snprintf(work->message + at, size - at, " (%u)", f.number);
+    }
+}
+
 inline unsigned long shared_bytes() { return (unsigned long)(__stop_cuda_shared - __start_cuda_shared); }
 
-static void poison_shared() {
-    unsigned char *from = __start_cuda_shared;
-    const unsigned long bytes = shared_bytes();
-    asm volatile("" : "+r"(from) : : "memory"); /* the compiler does not know what lies there */
-    if (bytes) __builtin_memset(from, 0xff, bytes);
-    asm volatile("" : : : "memory");
+/* Not by memset, which a sanitizer would stop at the gaps that it keeps between variables. */
+__attribute__((no_sanitize("address", "undefined"), noinline)) static void fill(unsigned char *to, unsigned long bytes) {
+    for (unsigned long i = 0; i < bytes; i++) ((volatile unsigned char *)to)[i] = 0xff;
 }
 
 static bool run_block() {
-    poison_shared();
+    enum { CANARY = 1024 };
+    unsigned char *shared = __start_cuda_shared;
+    asm volatile("" : "+r"(shared) : : "memory"); /* the compiler does not know what lies there */
+    fill(shared, shared_bytes());
+    if (work->dynamic) fill(work->dynamic, work->dynamic_bytes + CANARY);
     for (unsigned i = 0; i < threads; i++) prepare(i);
+    for (unsigned i = 0; i < MOST_THREADS / 32; i++) meetings[i].come = 0;
+    for (unsigned i = 0; i < hook_count; i++)
+        if (hooks[i].block_begins) hooks[i].block_begins();
     warp_waits = 0;
+    failed = false;
     for (unsigned live = threads; live > 0;) {
-        for (unsigned k = 0; k < threads; k++) {
+        bool ran = false;
+        for (unsigned k = 0; k < threads && !failed; k++) {
             current = work->reverse ? threads - 1 - k : k;
             Fiber &f = fibers[current];
             if (f.state != READY) continue;
             threadIdx = f.index;
+            ran = true;
             switch_to(scheduler, f);
             if (f.state == DONE) live--;
         }
-        if (live > 0 && !(warp_waits > 0 && release_warps()) && !release_block()) return false;
-    }
-    for (unsigned i = 0; i < threads; i++)
-        if (*(unsigned long *)(work->stacks + i * work->stack_bytes) != STACK_END) {
-            __builtin_snprintf(work->message, sizeof(work->message), "a thread used more than its stack of %lu bytes",
-                               work->stack_bytes);
-            return false;
+        current = threads; /* nobody */
+        if (live > 0 && !ran && !failed && !go_on() && !failed) {
+            explain();
+            failed = true;
         }
-    return true;
+        if (failed) return false;
+    }
+    for (unsigned i = 0; i < hook_count; i++)
+        if (hooks[i].block_ends) hooks[i].block_ends();
+    for (unsigned i = 0; i < threads; i++)
+        if (*(unsigned long *)(work->stacks + i * work->stack_bytes) != STACK_END)
+            fail(0, "a thread used more than its stack of %lu bytes", work->stack_bytes);
+    for (unsigned long i = 0; work->dynamic && i < CANARY; i++)
+        if (work->dynamic[work->dynamic_bytes + i] != 0xff) {
+            fail(0, "dynamic shared memory (%lu bytes) was written %lu bytes past its end", work->dynamic_bytes, i);
+            break;
+        }
+    return !failed;
 }
 
 static bool run_block_without_barriers() {
