@@ -49,7 +49,11 @@ class Result:
 
 @dataclass
 class DeviceRun:
-    """All checks on one device.  ``problem`` says why the run is not whole (it crashed, hung, or was never started)."""
+    """All checks on one device.
+
+    ``problem`` says why the run is not whole (it crashed, hung, or was never started); ``notes`` are remarks that are
+    no findings (what was left out on request, say).
+    """
 
     id: str
     name: str
@@ -59,6 +63,7 @@ class DeviceRun:
     results: list[Result] = field(default_factory=list)
     problem: str = ""
     seconds: float = 0.0
+    notes: list[str] = field(default_factory=list)
 
     @property
     def passed(self) -> bool:
@@ -68,12 +73,13 @@ class DeviceRun:
 
 @dataclass
 class Report:
-    """A whole verification.  ``model`` is the model's path, or empty for the kernels' own cases."""
+    """A whole verification.  ``model`` is the model's path, empty for the kernels' own cases; ``notes`` are remarks."""
 
     version: str
     date: str
     model: str = ""
     runs: list[DeviceRun] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
 
     @property
     def passed(self) -> bool:
@@ -96,4 +102,4 @@ class Report:
         """The report that :meth:`to_json` wrote."""
         data: Mapping[str, Any] = json.loads(text)
         runs = [DeviceRun(**{**run, "results": [Result(**r) for r in run["results"]]}) for run in data["runs"]]
-        return Report(data["version"], data["date"], data["model"], runs)
+        return Report(data["version"], data["date"], data["model"], runs, list(data.get("notes", ())))
