@@ -88,6 +88,7 @@ class _Narrower:
     def __init__(self, ctx: Context, narrow: np.dtype) -> None:
         self.ctx, self.graph, self.narrow = ctx, ctx.graph, narrow
         self.smallest, self.largest = finite_limits(narrow)
+        _as_expressions(ctx.graph.nodes)
         self.reasons, self.exact_nodes = kept(ctx.graph, narrow)
         self.nodes: list[Node] = []
         self.narrowed: dict[int, Value] = {}  # run-time values that were float32 and are stored narrow now
@@ -207,15 +208,14 @@ class _Narrower:
                 self.store(value, computed, self.reasons.get(id(value), reason))
 
     def _pointwise(self, node: Node) -> None:
-        expr, inputs = expression_of(node), [self.operand(v, node) for v in node.inputs if v is not None]
-        expr = _widened(expr, inputs)
+        inputs = [self.operand(v, node) for v in node.inputs]
+        expr = _widened(node.attrs["expr"], inputs)
         value = node.output
         if value.dtype == F32:
             stored = self.wanted(value)
             expr = cast(expr, stored)
             self.store(value, stored, self.reasons.get(id(value), ""))
-        labels = {k: v for k, v in node.attrs.items() if k in ("label", "labels")}
-        node.op, node.inputs, node.attrs = "pointwise", list(inputs), {"expr": expr, **labels}
+        node.inputs, node.attrs = inputs, {**node.attrs, "expr": expr}
 
     def _epilogue(self, node: Node, given: np.dtype, stored: np.dtype, extras: Sequence[Value | None]) -> None:
         """Give the node an epilogue from ``given`` (the op's own type) to ``stored``, around the one it has."""
@@ -251,6 +251,15 @@ class _Narrower:
         if made and all(v.dtype == F32 for v in made):
             return F32, READ_AS_IT_IS
         return self.narrow, ""
+
+
+def _as_expressions(nodes: Sequence[Node]) -> None:
+    """Give elementwise nodes that fusion did not see the form of those that it did."""
+    for node in nodes:
+        if OPS[node.op].pointwise and node.op != "pointwise":
+            labels = {k: v for k, v in node.attrs.items() if k in ("label", "labels")}
+            node.attrs = {"expr": expression_of(node), **labels}
+            node.op = "pointwise"
 
 
 def _places(op: str, count: int) -> range | tuple[int, ...]:

@@ -14,15 +14,16 @@ The rules look at the graph that fusion left and name values; :mod:`a1400.optimi
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 
 import ml_dtypes
 import numpy as np
 
 from a1400 import dtypes
 from a1400.graph.graph import Graph, Node, Value
-from a1400.kernels.expr import Expr, apply, arg, cast, topological
+from a1400.kernels.expr import Expr, apply, arg, cast, const, topological
 from a1400.ops import OPS
+from a1400.optimizer.scalars import uniform
 
 F32 = np.dtype(np.float32)
 
@@ -45,7 +46,9 @@ MOVEMENT = frozenset({
     "reshape", "transpose", "expand", "slice", "pad", "concat", "gather", "gather_elements", "gather_nd",
     "scatter_elements", "scatter_nd",
 })  # fmt: skip
-#: of these, those whose result is as large as what they read
+#: ops whose result has numbers as large as what they read
+_SPREADING = MOVEMENT | {"log_softmax", "reduce", "pool", "resize"}
+#: of those that move, those whose result is as large as what they read
 _WHOLE = frozenset({"reshape", "transpose", "expand", "pad", "concat"})
 #: products over so few terms compute positions rather than features
 _SMALL_PRODUCT = 16
@@ -69,7 +72,12 @@ def expression_of(node: Node) -> Expr:
     if node.op == "pointwise":
         expr: Expr = node.attrs["expr"]
         return expr
-    operands = [arg(i, v.dtype) for i, v in enumerate(node.inputs) if v is not None]
+    numbers: dict[int, int] = {}
+    operands = []
+    for i, v in enumerate(node.inputs):
+        assert v is not None
+        number = uniform(v) if v.size == 1 else None
+        operands.append(arg(numbers.setdefault(id(v), i), v.dtype) if number is None else const(number, v.dtype))
     return cast(operands[0], node.attrs["to"]) if node.op == "cast" else apply(node.op, *operands)
 
 
@@ -177,37 +185,50 @@ def _from_ranges(graph: Graph, narrow: np.dtype) -> dict[int, str]:
         value = node.output
         if value.dtype != F32:
             continue
-        first, expr, prologue = _parts(node)
-        if node.op in MOVEMENT and any(is_large(v) for v in node.inputs):
-            large.add(id(value))
+        expr, prologue = _last_expression(node), node.attrs.get("prologue")
+        result = node.op in _SPREADING and _reads_large(node, is_large, limit)
         if value.size == 1:
             reasons[id(value)] = SINGLE
         if node.op == "reduce" and (node.attrs["kind"] in _SUMS or (half and prologue is not None and grows(prologue))):
             reasons[id(value)] = SUMMED
-        if expr is None:
-            continue
-        operands = {first + i for i, v in enumerate(_operands(node, expr)) if is_large(v)}
-        if holds_large(expr, limit, operands):
-            reasons[id(value)] = CONSTANTS
+        if expr is not None:
+            operands = {i for i, v in enumerate(_operands(node)) if is_large(v)} | ({0} if result else set())
+            result = holds_large(expr, limit, operands)
+        if result:
             large.add(id(value))
-        elif counted(expr):
+            if node.op not in MOVEMENT:  # those store what they read
+                reasons[id(value)] = CONSTANTS
+        elif expr is not None and counted(expr):
             reasons[id(value)] = COUNTED
-        elif half and grows(expr):
+        elif expr is not None and half and grows(expr):
             reasons[id(value)] = GROWTH
     return reasons
 
 
-def _parts(node: Node) -> tuple[int, Expr | None, Expr | None]:
-    """(number of the first operand that is an input, the expression that makes the result, the prologue)."""
-    if OPS[node.op].pointwise:
-        return 0, expression_of(node), None
-    return 1, node.attrs.get("epilogue"), node.attrs.get("prologue")
+def _reads_large(node: Node, is_large: Callable[[Value | None], bool], limit: float) -> bool:
+    """Whether what the op itself works on may hold finite numbers beyond ``limit``."""
+    own, before, _ = _inputs(node)
+    prologue = node.attrs.get("prologue")
+    if prologue is None:
+        return any(is_large(v) for v in own)
+    return holds_large(prologue, limit, {i for i, v in enumerate([own[0], *before]) if is_large(v)})
 
 
-def _operands(node: Node, expr: Expr) -> list[Value | None]:
-    if OPS[node.op].pointwise:
-        return node.inputs
-    return node.inputs[len(node.inputs) - int(node.attrs.get("epilogue_inputs", 0)) :]
+def _inputs(node: Node) -> tuple[list[Value | None], list[Value | None], list[Value | None]]:
+    """A node's inputs: its own, those of its prologue, those of its epilogue."""
+    before, after = int(node.attrs.get("prologue_inputs", 0)), int(node.attrs.get("epilogue_inputs", 0))
+    own = len(node.inputs) - before - after
+    return node.inputs[:own], node.inputs[own : own + before], node.inputs[own + before :]
+
+
+def _last_expression(node: Node) -> Expr | None:
+    """The expression that makes the result; its operands are :func:`_operands`."""
+    return expression_of(node) if OPS[node.op].pointwise else node.attrs.get("epilogue")
+
+
+def _operands(node: Node) -> list[Value | None]:
+    """What the operands of the last expression stand for; None for the op's own value."""
+    return node.inputs if OPS[node.op].pointwise else [None, *_inputs(node)[2]]
 
 
 def _from_readers(node: Node, reasons: dict[int, str], exact_nodes: set[int]) -> None:
@@ -220,16 +241,13 @@ def _from_readers(node: Node, reasons: dict[int, str], exact_nodes: set[int]) ->
             for value in node.inputs:
                 _keep(reasons, value, wanted)
         return
-    extras = int(node.attrs.get("prologue_inputs", 0)) + int(node.attrs.get("epilogue_inputs", 0))
-    own = node.inputs[: len(node.inputs) - extras]
+    own, before, _ = _inputs(node)
     if (prologue := node.attrs.get("prologue")) is not None:
-        operands = [node.inputs[0], *node.inputs[len(own) : len(own) + int(node.attrs["prologue_inputs"])]]
         for number, reason in sink(prologue).items():
-            _keep(reasons, operands[number], reason)
+            _keep(reasons, [own[0], *before][number], reason)
     if (epilogue := node.attrs.get("epilogue")) is not None:
-        operands = [None, *_operands(node, epilogue)]
         for number, reason in sink(epilogue).items():
-            _keep(reasons, operands[number], reason)
+            _keep(reasons, _operands(node)[number], reason)
             wanted = reason if number == 0 else wanted
     if node.op == "grid_sample":
         _keep(reasons, own[1], COORDINATES)
