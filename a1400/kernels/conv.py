@@ -18,7 +18,7 @@ import numpy as np
 
 from a1400 import dtypes
 from a1400.backends.base import DeviceInfo, Grid
-from a1400.kernels import conv_cases, conv_shape
+from a1400.kernels import conv_cases, conv_hopper, conv_shape, conv_tensor, conv_tensor_cases
 from a1400.kernels.conv_pack import unpack_conv
 from a1400.kernels.gemm import (
     MOST_BATCH_GROUPS,
@@ -85,9 +85,11 @@ conv = register(
                 "cpu", "cpu", _cpu_geometry, CPU_TUNABLES, backends=("opencl",), source="cpu/conv", vector_width=16,
                 requires=floats_only, test_tunables=({"MR": 14}, {"MR": 8, "KC": 256, "NPC": 4}),
             ),
+            conv_hopper.VARIANT,
+            *conv_tensor.VARIANTS,
             Variant(
                 "gpu", "gpu", _tile_geometry, TILE_TUNABLES, requires=fp64_if_used, constraint=tile_fits,
-                local_bytes=lambda types, t: tile_bytes(types, t) + 16 * t["BM"],
+                local_bytes=lambda types, t: tile_bytes(types, t) + 16 * t["BM"], min_blocks=2,
                 test_tunables=({"BM": 32, "BN": 64, "BK": 8, "RM": 2},),
             ),
             Variant(
@@ -96,7 +98,7 @@ conv = register(
             ),
         ),
         reference=_reference,
-        cases=conv_cases.conv_cases,
+        cases=lambda: (*conv_cases.conv_cases(), *conv_tensor_cases.tensor_cases()),
         flops=conv_shape.flops,
         bytes=conv_shape.nbytes,
     )

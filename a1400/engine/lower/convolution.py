@@ -8,16 +8,18 @@ from typing import Any
 
 import numpy as np
 
+from a1400 import tuning
 from a1400.engine.lower.images import image_groups, pixel_result, pixel_view, three
 from a1400.engine.lower.linear import Product, emit_product, uses_packed
 from a1400.engine.lower.slots import with_epilogue
 from a1400.engine.lowering import Lowering, lowers, split_inputs
 from a1400.graph.graph import Node, Value
 from a1400.kernels import conv as conv_kernel
-from a1400.kernels import conv_pack, gemm_pack
+from a1400.kernels import conv_pack, conv_tensor, gemm_pack
 from a1400.kernels import pool as pool_kernel
 from a1400.kernels.conv_shape import conv_scalars
 from a1400.kernels.gemm import accumulator
+from a1400.kernels.spec import REGISTRY
 from a1400.memory.storage import View
 
 
@@ -59,16 +61,20 @@ def _conv(lw: Lowering, node: Node) -> None:
         lw, w, ("pack_conv", groups), lambda a: conv_pack.pack_conv(a, groups),
         lambda lw, value: _run_time_conv(lw, value, groups),
     ).ref()  # fmt: skip
-    lw.launch("conv", types, buffers, scalars, tunables=_conv_tunables(lw, types, scalars), slots=slots)
+    lw.launch("conv", types, buffers, scalars, tunables=_conv_tunables(lw, types, scalars, slots), slots=slots)
 
 
 def _conv_tunables(
-    lw: Lowering, types: Mapping[str, np.dtype], scalars: Mapping[str, int | float]
+    lw: Lowering, types: Mapping[str, np.dtype], scalars: Mapping[str, int | float], slots: Mapping[str, Any]
 ) -> Mapping[str, int]:
-    from a1400.kernels.spec import REGISTRY
-
-    chosen = REGISTRY["conv"].choose(lw.info, types, scalars)
-    return conv_kernel.choose_tunables(lw.info, scalars) if chosen.name == "cpu" else {}
+    """Settings by shape for the variants that want them, unless a tuning table has measured ones; empty: defaults."""
+    spec = REGISTRY["conv"]
+    chosen = spec.choose(lw.info, types, scalars, slots, lw.allow)
+    if chosen.name == "cpu":
+        return conv_kernel.choose_tunables(lw.info, scalars)
+    if chosen in conv_tensor.VARIANTS:
+        return tuning.lookup(lw.info, spec, chosen, types, scalars) or conv_tensor.choose_tunables(lw.info, scalars)
+    return {}
 
 
 def _pointwise_conv(lw: Lowering, node: Node, x: Value, w: Value, target: View, y_step: int) -> None:

@@ -1,0 +1,128 @@
+/* Convolution as an implicit matrix product on tensor cores (sm_80).  No matrix is formed: pixels are copied into shared
+ * memory from where they lie, GATHER channels at a time, zeros where there is padding, STAGES - 1 tiles ahead of the
+ * products.  A thread copies the same place along the depth for several rows.  Limits: a1400/kernels/conv_tensor.py. */
+#include "tensor_cores.cuh"
+#include "tensor_tile.cuh"
+#define B_ALONG_N 1
+#define ROUNDED 0
+#include "gemm_tensor.cuh"
+#include "gemm_tensor_warp.cuh"
+#include "conv_gather.cuh"
+
+#define STAGE_BYTES (A_TILE_BYTES + B_TILE_BYTES)
+#define COLUMN_UNITS (BN / UNIT_ELEMENTS)
+#define PARTS (BK / GATHER)           /* copies that make a row of A */
+#define ROW_STEP (THREADS / PARTS)
+#define COPIES (BM / ROW_STEP)        /* of a thread, for a tile of A */
+#define B_STEP (THREADS / COLUMN_UNITS)
+#define GATHER_BYTES (GATHER * TA_bytes)
+#define SINGLE (GATHER_BYTES == 2)    /* too small for cp.async: passes through registers */
+#if TA_bytes == 4
+#define B_UNIT tile_unit_f32_rows<COLUMN_UNITS>
+#else
+#define B_UNIT tile_unit<COLUMN_UNITS>
+#endif
+
+static_assert(THREADS % PARTS == 0 && BM % ROW_STEP == 0, "threads share the rows of A evenly");
+static_assert(THREADS % COLUMN_UNITS == 0 && BK % B_STEP == 0, "threads share the rows of B evenly");
+
+KERNEL_ENTRY {
+    DYNAMIC_SHARED(shared);
+    Pixel *pixels_of = (Pixel *)(shared + STAGES * STAGE_BYTES);
+    const int thread = local_id(0), lane = thread & 31, warp = thread >> 5, g = group_id(2);
+    const int cg = C / groups, columns = OC / groups, panels = (columns + 31) / 32;
+    const int pixels = OD * OH * OW, depth = KD * KH * KW * cg, tiles = (depth + BK - 1) / BK;
+    const ConvShape shape = CONV_SHAPE(g, cg);
+    int tile_m, tile_n;
+    tile_of(group_id(0), (shape.rows + BM - 1) / BM, (columns + BN - 1) / BN, &tile_m, &tile_n);
+    const int m0 = tile_m * BM, n0 = tile_n * BN;
+
+    for (int i = thread; i < BM; i += THREADS) pixels_of[i] = pixel_of(shape, m0 + i);
+    const int part = thread % PARTS, first_row = thread / PARTS;
+    DepthPlace place = {}; /* that this thread copies */
+    go_on(place, shape, part * GATHER);
+
+    /* B: one unit of columns, every B_STEP-th row */
+    const int b_unit = thread % COLUMN_UNITS, b_row = thread / COLUMN_UNITS, column = n0 + b_unit * UNIT_ELEMENTS;
+    const bool b_inside = column < panels * 32;
+    GPTR(const TB) b_from = w + ((g * panels + (b_inside ? column >> 5 : 0)) * depth + b_row) * 32 + (column & 31);
+    int b_left = b_inside ? depth - b_row : 0; /* rows of B from this thread's first on */
+
+    local_barrier(); /* the pixels' coordinates are there */
+#if GATHER_BYTES == 16
+    Pixel mine[COPIES];
+    UNROLL for (int i = 0; i < COPIES; i++) mine[i] = pixels_of[first_row + i * ROW_STEP];
+#endif
+#if SINGLE
+    ushort held[COPIES];
+#endif
+
+    /* starts the copies of the next tile into a stage; single elements wait in registers */
+    auto fetch = [&](int stage) {
+        uchar *tile = shared + stage * STAGE_BYTES;
+        UNROLL for (int i = 0; i < COPIES; i++) {
+            const int row = first_row + i * ROW_STEP;
+#if GATHER_BYTES == 16
+            const Pixel p = mine[i];
+#else
+            const Pixel p = pixels_of[row];
+#endif
+            const bool inside = place.k < depth && inside_image(shape, p, place);
+#if SINGLE
+            held[i] = inside ? ((GPTR(const ushort))x)[p.element + place.ahead] : (ushort)0;
+#else
+            const int byte = part * GATHER_BYTES;
+            cp_async<GATHER_BYTES>(tile + tile_unit<DEPTH_UNITS>(row, byte >> 4) * 16 + (byte & 15),
+                                   x + (inside ? p.element + place.ahead : 0), inside);
+#endif
+        }
+        UNROLL for (int i = 0; i < BK / B_STEP; i++) {
+            const bool inside = i * B_STEP < b_left;
+            cp_async<16>(tile + A_TILE_BYTES + B_UNIT(b_row + i * B_STEP, b_unit) * 16,
+                         inside ? b_from + i * B_STEP * 32 : w, inside);
+        }
+        b_from += BK * 32;
+        b_left -= BK;
+        go_on(place, shape, BK);
+    };
+    auto put = [&](int stage) {
+#if SINGLE
+        uchar *tile = shared + stage * STAGE_BYTES;
+        const int byte = part * GATHER_BYTES;
+        UNROLL for (int i = 0; i < COPIES; i++)
+            *(ushort *)(tile + tile_unit<DEPTH_UNITS>(first_row + i * ROW_STEP, byte >> 4) * 16 + (byte & 15)) = held[i];
+#endif
+    };
+
+    UNROLL for (int t = 0; t < STAGES - 1; t++) {
+        if (t < tiles) {
+            fetch(t);
+            put(t);
+        }
+        cp_async_commit();
+    }
+    const int row = warp % WM * WARP_ROWS, first_column = warp / WM * WARP_COLUMNS;
+    float sums[MT][NT][4] = {};
+    int stage = 0, next = STAGES - 1;
+    for (int t = 0; t < tiles; t++) {
+        cp_async_wait<STAGES - 2>();
+        local_barrier(); /* this tile is here for all, and nobody reads the one before, whose place the next takes */
+        const bool more = t + STAGES - 1 < tiles;
+        if (more) fetch(next);
+        cp_async_commit();
+        const uchar *ta = shared + stage * STAGE_BYTES;
+        multiply_tiles(sums, ta, ta + A_TILE_BYTES, row, first_column, lane);
+        if (more) put(next);
+        stage = stage + 1 == STAGES ? 0 : stage + 1;
+        next = next + 1 == STAGES ? 0 : next + 1;
+    }
+    cp_async_wait<0>();
+    local_barrier(); /* the tiles' memory now holds sums */
+    const int channel_0 = g * columns;
+    const bool aligned = ((y_off | y_ld | channel_0) & (16 / TC_bytes - 1)) == 0;
+    store_sums(y + (y_off + channel_0), shared, sums, m0 + row, n0 + first_column, shape.rows, columns, y_ld, aligned, warp,
+               lane, [&](float v, int m, int n) {
+                   const int image = m / pixels;
+                   return EPILOGUE(v, image, m - image * pixels, channel_0 + n);
+               });
+}
