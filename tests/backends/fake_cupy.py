@@ -40,7 +40,7 @@ class FakeCupy:
 
         class MemoryPool:
             def malloc(self, nbytes: int) -> Memory:
-                if machine.used[machine.current] + nbytes > limit:
+                if machine.used[machine.current] + nbytes > machine.limit:
                     raise OutOfMemoryError("out of memory")
                 return Memory(machine, nbytes)
 
@@ -212,7 +212,7 @@ class FakeCupy:
                 driverGetVersion=lambda: 13000,
                 getDevice=lambda: machine.current,
                 setDevice=set_device,
-                memGetInfo=lambda: (limit - machine.used[machine.current], limit),
+                memGetInfo=lambda: (machine.limit - machine.used[machine.current], machine.limit),
                 memcpyAsync=machine.memcpy,
                 eventRecord=event_record,
                 deviceSynchronize=device_synchronize,
@@ -235,6 +235,10 @@ class FakeCupy:
                 destroyProgram=lambda p: None,
             ),
         )
+
+    def set_limit(self, nbytes: int) -> None:
+        """What each device has from now on."""
+        self.machine.limit = nbytes
 
     def get_default_memory_pool(self) -> Any:
         return self.cuda.MemoryPool()

@@ -49,3 +49,21 @@ def shaped_by_value(path: Path) -> Path:
     )
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9), path)
     return path
+
+
+def decoder_step(path: Path, dtype: int = TensorProto.FLOAT) -> Path:
+    """One step of something with a state: ``state = cache / 2 + x``, ``y = softmax(state)``; all [rows, 8]."""
+    half = helper.make_tensor("half", dtype, [], [0.5])
+    graph = helper.make_graph(
+        [
+            helper.make_node("Mul", ["cache", "half"], ["decayed"], name="decay"),
+            helper.make_node("Add", ["decayed", "x"], ["state"], name="step"),
+            helper.make_node("Softmax", ["state"], ["y"], name="soft", axis=-1),
+        ],
+        "decoder_step",
+        [helper.make_tensor_value_info(n, dtype, ["rows", 8]) for n in ("x", "cache")],
+        [helper.make_tensor_value_info(n, dtype, ["rows", 8]) for n in ("y", "state")],
+        [half],
+    )
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9), path)
+    return path
