@@ -217,17 +217,19 @@ inline unsigned ballot(int place, int line, unsigned mask, bool test) {
     return result;
 }
 
-/* Lets the lanes go on that wait for one another. */
+/* Lets lanes go on that wait for one another: those of every warp, so that warps keep in step; in reverse those of the
+ * last warp alone, which so runs as far ahead of the others as barriers let it. */
 static bool release_warps() {
     bool released = false;
     warp_waits = 0;
-    for (unsigned i = 0; i < threads; i++) {
+    for (unsigned k = 0; k < threads; k++) {
+        const unsigned i = work->reverse ? threads - 1 - k : k;
         if (fibers[i].state != AT_WARP) continue;
         const unsigned first = i / 32 * 32, mask = fibers[i].mask;
-        bool complete = true;
-        for (unsigned j = first; j < first + 32 && j < threads; j++)
+        bool complete = !(released && work->reverse);
+        for (unsigned j = first; complete && j < first + 32 && j < threads; j++)
             if (mask >> (j - first) & 1 && fibers[j].state != DONE)
-                complete = complete && fibers[j].state == AT_WARP && fibers[j].mask == mask;
+                complete = fibers[j].state == AT_WARP && fibers[j].mask == mask;
         if (!complete) {
             warp_waits++;
             continue;
@@ -309,14 +311,20 @@ static bool run_block() {
     failed = false;
     for (unsigned live = threads; live > 0;) {
         bool ran = false;
-        for (unsigned k = 0; k < threads && !failed; k++) {
+        for (unsigned k = 0, again = 0; k < threads && !failed; k++) {
             current = work->reverse ? threads - 1 - k : k;
             Fiber &f = fibers[current];
-            if (f.state != READY) continue;
-            threadIdx = f.index;
-            ran = true;
-            switch_to(scheduler, f);
-            if (f.state == DONE) live--;
+            if (f.state == READY) {
+                threadIdx = f.index;
+                ran = true;
+                again = 1;
+                switch_to(scheduler, f);
+                if (f.state == DONE) live--;
+            }
+            if (work->reverse && current % 32 == 0 && again) { /* the same warp, until it waits for another */
+                again = 0;
+                k = threads - 1 - (current / 32 * 32 + 32 < threads ? current / 32 * 32 + 32 : threads);
+            }
         }
         current = threads; /* nobody */
         if (live > 0 && !ran && !failed && !go_on() && !failed) {
