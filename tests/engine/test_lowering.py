@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from a1400 import dtypes
 from a1400.backends.base import Device
 from a1400.engine.executor import DeviceWeights, ExecutionContext
 from a1400.engine.lowering import WeightStore
@@ -22,7 +23,7 @@ def _close(name: str, got: np.ndarray, want: np.ndarray) -> None:
     if want.dtype.kind in "iub":
         np.testing.assert_array_equal(got, want, err_msg=name)
         return
-    rtol = 2e-3 if want.dtype == np.float16 else 2e-5
+    rtol = {np.dtype(np.float16): 2e-3, dtypes.bfloat16: 1.6e-2}.get(want.dtype, 2e-5)
     w = want.astype(np.float64)
     scale = float(np.abs(w[np.isfinite(w)]).max(initial=0.0))
     np.testing.assert_allclose(got.astype(np.float64), w, rtol=rtol, atol=rtol * max(scale, 1e-6), err_msg=name)

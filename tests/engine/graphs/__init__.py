@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from tests.engine.graphs import (
+    attention,
     convolution,
     fused,
     indexing,
@@ -21,6 +22,7 @@ from tests.engine.graphs.base import GRAPHS
 
 __all__ = [
     "GRAPHS",
+    "attention",
     "convolution",
     "fused",
     "indexing",
