@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json as json_module
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -28,6 +29,9 @@ if TYPE_CHECKING:
     from a1400.verify.campaign import Options, Watcher
     from a1400.verify.find import Devices, Found
     from a1400.verify.results import Report, Result
+
+
+_QUIET = 30.0  # seconds without a word where there is no terminal
 
 
 def verify(
@@ -129,12 +133,13 @@ def _devices(options: Options, wanted: Sequence[str] | None) -> Devices:
         devices = find_devices(options.plugins, options.timeout)
     if not devices.found and not devices.broken:
         raise BackendNotFoundError("there are no devices at all. " + " ".join(devices.problems))
+    broken = [run for run in devices.broken if any(w.strip().lower() in run.name.lower() for w in wanted or ())]
     for name in wanted or ():
-        if not select(devices.found, [name]):
+        if not select(devices.found, [name]) and not any(name.strip().lower() in run.name.lower() for run in broken):
             there = "; ".join(f"{f.info.id} = {f.info.name} ({f.info.platform})" for f in devices.found)
             raise UsageError(f"there is no device {name!r}; devices here: {there or 'none'}")
     if wanted:
-        devices.found, devices.broken = select(devices.found, wanted), []
+        devices.found, devices.broken = select(devices.found, wanted), broken
     return devices
 
 
@@ -190,12 +195,20 @@ def _present(report: Report, json: str | None, html: Path | None) -> None:
 
 
 class _Lines:
-    """Looks on where there is no terminal: a line a device."""
+    """Looks on where there is no terminal: a line a device, a line a failure, and one now and then in between."""
+
+    def __init__(self) -> None:
+        self._done, self._total, self._told = 0, 0, time.monotonic()
 
     def device(self, found: Found, total: int) -> None:
+        self._done, self._total, self._told = 0, total, time.monotonic()
         note(f"{found.info.id} ({found.info.name}, {found.info.platform}): {total} checks ...")
 
     def step(self, result: Result | None) -> None:
+        self._done += 1
+        if time.monotonic() - self._told > _QUIET:
+            self._told = time.monotonic()
+            note(f"  {self._done} of {self._total}")
         if result is not None and not result.passed:
             note(f"  {result.outcome}: {result.subject} {result.variant} {result.case} [{result.mode}]")
 

@@ -135,7 +135,9 @@ class Campaign:
         self.watcher.step(result)
 
     def _describe(self, number: int, result: Result) -> None:
-        """Have the launch written down by a process that opens no device."""
+        """Have the launch written down by a process that opens no device; find the node where it was a model's."""
+        if self.job["task"] == "model":
+            self._locate(number, result)
         if self.job["task"] != "kernels":
             return
         contents: list[dict[str, Any]] = []
@@ -146,6 +148,26 @@ class Campaign:
             result.repro = repro.write(self.options.repro_dir, self.found.info, result, contents[0])
         else:
             result.message += f" (its launch could not be written down: {ending.detail})"
+
+    def _locate(self, number: int, result: Result) -> None:
+        """Run the model's launches one by one until one ends that process too."""
+        from a1400.verify.arrays import load_arrays
+        from a1400.verify.model_checks import checks_of, model_facts
+
+        last: dict[str, Any] = {}
+        feed = checks_of(self.job)[number][0]
+        job = {**self.job, "task": "locate", "feed": feed}
+        ending = run_child(job, self.found.environment, self.options.timeout, last.update)
+        if ending.how in ("crash", "hang") and last:
+            result.node, result.message = last["node"], f"{last['at']}: {result.message}"
+        else:
+            result.message += "; it does not happen when the launches run one by one"
+        place = self.job["feeds"][feed]
+        feeds = load_arrays(Path(place["file"]), place["arrays"])
+        content = repro.model_document(
+            model_facts(self.job, feed), feeds, result, self.found.info, a1400.__version__
+        )  # fmt: skip
+        result.repro = repro.write(self.options.repro_dir, self.found.info, result, content)
 
     def _tell_left_out(self) -> None:
         if self._left_out:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+import a1400
 from a1400 import dtypes
 from a1400.backends.base import Device
 from a1400.engine.model import Model
@@ -26,7 +27,8 @@ from a1400.verify.tracing import TOLERANCE, Traced, coarsest
 from a1400.verify.worker import Tell, info_from_json
 
 
-def _traced(job: dict[str, Any], feed: int) -> Traced:
+def traced_of(job: dict[str, Any], feed: int) -> Traced:
+    """The job's model with one of its feeds."""
     arrays = load_arrays(Path(job["feeds"][feed]["file"]), job["feeds"][feed]["arrays"])
     return Traced(load_onnx(job["model"]), arrays, tuple(job["disable"]), job["precision"])
 
@@ -35,7 +37,7 @@ def make_reference(job: dict[str, Any], tell: Tell) -> None:
     """A worker's task, which needs no device: float64 outputs for every feed into files."""
     for number in range(len(job["feeds"])):
         start = time.perf_counter()
-        traced = _traced(job, number)
+        traced = traced_of(job, number)
         graph = traced.graph()
         values = evaluate_wide(graph, traced.feeds, note=lambda node: tell({"at": node.op}))
         outputs = {name: values[id(v)] for name, v in graph.outputs.items()}
@@ -53,7 +55,7 @@ def blank(job: dict[str, Any], feed: int, mode: str) -> Result:
 def run_model(device: Device, job: dict[str, Any], tell: Tell) -> None:
     """A worker's task: for each feed the modes ``close`` and ``repeat``, from check ``job["start"]`` on."""
     info = info_from_json(job["info"])
-    wanted = [(feed, mode) for feed in range(len(job["feeds"])) for mode in ("close", "repeat") if mode in job["modes"]]
+    wanted = checks_of(job)
     tell({"total": len(wanted)})
     model: Model | None = None
     for number, (feed, mode) in enumerate(wanted):
@@ -62,7 +64,7 @@ def run_model(device: Device, job: dict[str, Any], tell: Tell) -> None:
         result = blank(job, feed, mode)
         tell({"begin": number, "check": vars(result)})
         start = time.perf_counter()
-        traced = _traced(job, feed)
+        traced = traced_of(job, feed)
         departure = None
         try:
             if model is None:
@@ -124,16 +126,24 @@ def _tell_departure(result: Result, departure: Departure | None) -> None:
         result.error, result.ulps = departure.error, departure.ulps
 
 
+def model_facts(job: dict[str, Any], feed: int) -> dict[str, Any]:
+    """What a repro file tells of the model that failed."""
+    return {
+        "model": job["subject"], "model_sha256": job["sha256"], "disable": job["disable"],
+        "precision": job["precision"], "inputs": job["feeds"][feed]["origin"],
+    }  # fmt: skip
+
+
+def checks_of(job: dict[str, Any]) -> list[tuple[int, str]]:
+    """(feed, mode) of every check, in order."""
+    return [(feed, mode) for feed in range(len(job["feeds"])) for mode in ("close", "repeat") if mode in job["modes"]]
+
+
 def _content(
     job: dict[str, Any], traced: Traced, feed: int, departure: Departure | None, result: Result, info: Any
 ) -> dict[str, Any]:
     """The launch of the departing node where it was captured; else the model's own name, sum and inputs."""
-    import a1400
-
-    facts: dict[str, Any] = {
-        "model": job["subject"], "model_sha256": job["sha256"], "disable": list(traced.disable),
-        "precision": traced.precision, "inputs": job["feeds"][feed]["origin"],
-    }  # fmt: skip
+    facts = model_facts(job, feed)
     if departure is not None and departure.launch is not None:
         departure.launch.facts = {**facts, **departure.launch.facts}
         return repro.document(departure.launch, result, info, a1400.__version__)

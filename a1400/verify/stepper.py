@@ -17,6 +17,11 @@ from a1400.memory.storage import Ref, Storage
 _POISON = 0xFF  # NaN in every float format: what is read before it was written shows
 
 
+def allowed(precision: str | None) -> frozenset[str]:
+    """The roundings that a model's precision lets kernels make."""
+    return frozenset({"tf32"}) if precision == "tf32" else frozenset()
+
+
 class Stepper:
     """A graph, lowered as the engine does, on a device.  Runs as often as wanted; each run starts on poison.
 
@@ -25,8 +30,7 @@ class Stepper:
 
     def __init__(self, graph: Graph, report: Any, device: Device, precision: str | None = None) -> None:
         self.graph, self.device = graph, device
-        allow = frozenset({"tf32"}) if precision == "tf32" else frozenset[str]()
-        self.plan: Plan = make_plan(graph, report, device, WeightStore(), None, allow)
+        self.plan: Plan = make_plan(graph, report, device, WeightStore(), None, allowed(precision))
         self._stream = device.stream()
         self._whole: dict[Storage, Buffer] = {}
         self._arena = device.alloc(max(self.plan.arena.total, 1))

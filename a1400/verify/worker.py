@@ -110,6 +110,12 @@ def _model(job: dict[str, Any], tell: Tell) -> None:
     run_model(open_device(job), job, tell)
 
 
+def _locate(job: dict[str, Any], tell: Tell) -> None:
+    from a1400.verify.locate import locate
+
+    locate(open_device(job), job, tell)
+
+
 def _rerun(job: dict[str, Any], tell: Tell) -> None:
     from a1400.verify.rerun import rerun
 
@@ -123,5 +129,6 @@ TASKS: dict[str, Callable[[dict[str, Any], Tell], None]] = {
     "describe": _describe,
     "reference": _reference,
     "model": _model,
+    "locate": _locate,
     "rerun": _rerun,
 }

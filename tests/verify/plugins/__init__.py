@@ -1,0 +1,1 @@
+"""Modules for ``a1400 verify --plugin``: mistakes planted on purpose."""
