@@ -32,7 +32,7 @@ _F32 = dtypes.from_short("f32")
 _TABLE = 16  # bytes of a row's coordinates
 
 TUNABLES = (
-    Tunable("BM", 128, (64, 128, 256), "output pixels of a block"),
+    Tunable("BM", 128, (32, 64, 128, 256), "output pixels of a block"),
     Tunable("BN", 128, (32, 64, 128, 256), "output channels of a block"),
     Tunable("BK", 32, (16, 32, 64), "depth of a stage"),
     Tunable("WM", 2, (1, 2, 4), "warps of a block along the pixels"),
@@ -56,6 +56,7 @@ def geometry(s: Scalars, t: Tunables) -> tuple[Grid, Grid]:
 _TILES = (
     {"BM": 128, "BN": 128, "WM": 2, "WN": 2}, {"BM": 128, "BN": 64, "WM": 2, "WN": 2},
     {"BM": 64, "BN": 64, "WM": 2, "WN": 2}, {"BM": 128, "BN": 32, "WM": 4, "WN": 1},
+    {"BM": 64, "BN": 32, "WM": 4, "WN": 1}, {"BM": 32, "BN": 32, "WM": 2, "WN": 1},
 )  # fmt: skip
 
 

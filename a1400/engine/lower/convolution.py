@@ -15,7 +15,7 @@ from a1400.engine.lower.slots import with_epilogue
 from a1400.engine.lowering import Lowering, lowers, split_inputs
 from a1400.graph.graph import Node, Value
 from a1400.kernels import conv as conv_kernel
-from a1400.kernels import conv_pack, conv_tensor, gemm_pack
+from a1400.kernels import conv_hopper, conv_pack, conv_tensor, gemm_pack
 from a1400.kernels import pool as pool_kernel
 from a1400.kernels.conv_shape import conv_scalars
 from a1400.kernels.gemm import accumulator
@@ -72,9 +72,12 @@ def _conv_tunables(
     chosen = spec.choose(lw.info, types, scalars, slots, lw.allow)
     if chosen.name == "cpu":
         return conv_kernel.choose_tunables(lw.info, scalars)
+    measured = tuning.lookup(lw.info, spec, chosen, types, scalars)
+    if chosen == conv_hopper.VARIANT:
+        return measured or conv_hopper.choose_tunables(lw.info, scalars)
     if chosen in conv_tensor.VARIANTS:
-        return tuning.lookup(lw.info, spec, chosen, types, scalars) or conv_tensor.choose_tunables(lw.info, scalars)
-    return {}
+        return measured or conv_tensor.choose_tunables(lw.info, scalars)
+    return measured
 
 
 def _pointwise_conv(lw: Lowering, node: Node, x: Value, w: Value, target: View, y_step: int) -> None:

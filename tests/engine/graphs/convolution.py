@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+
+from a1400 import dtypes
 from a1400.graph import Graph
 from tests.engine.graphs.base import CONV, GRAPHS, Build, Feeds, f32, graph
 
@@ -51,6 +55,38 @@ def conv_of_channel_range(g: Graph) -> Feeds:
         g.op("conv", part, b.const(f32(6, 5, 3, 3)), **CONV),
         g.op("conv", part, b.const(f32(6, 5, 1, 1)), **unpadded),
     )
+
+
+def _half_convolutions(dtype: np.dtype) -> Callable[[Graph], Feeds]:
+    """A stem of three channels, groups, a range of channels, 1 x 1 with what follows it, weights given at run time."""
+
+    def builder(g: Graph) -> Feeds:
+        b = Build(g)
+
+        def rand(*shape: int) -> np.ndarray:
+            return f32(*shape).astype(dtype)
+
+        unpadded = {**CONV, "low": (0, 0), "high": (0, 0)}
+        stem = g.op("conv", b.input(rand(1, 11, 10, 3)), b.const(rand(16, 3, 3, 3)), **{**CONV, "strides": (2, 2)})
+        stem = g.op("max", g.op("add", stem, b.const(rand(16))), b.const(np.zeros((), dtype)))
+        x, residual = b.input(rand(2, 7, 6, 24)), b.input(rand(2, 7, 6, 40))
+        point = g.op("conv", x, b.const(rand(40, 24, 1, 1)), **unpadded)
+        point = g.op("max", g.op("add", g.op("add", point, b.const(rand(40))), residual), b.const(np.zeros((), dtype)))
+        part = g.op("slice", x, starts=(0, 0, 0, 8), shape=(2, 7, 6, 8), steps=(1, 1, 1, 1))
+        return b.out(
+            stem,
+            point,
+            g.op("conv", x, b.const(rand(24, 6, 3, 3)), **{**CONV, "groups": 4}),
+            g.op("conv", part, b.const(rand(9, 8, 3, 3)), **CONV),
+            g.op("conv", x, b.input(rand(16, 24, 3, 3)), **CONV),
+            g.op("conv", x, b.const(rand(24, 1, 3, 3)), **{**CONV, "groups": 24}),
+        )
+
+    return builder
+
+
+GRAPHS["conv_f16"] = _half_convolutions(np.dtype(np.float16))
+GRAPHS["conv_bf16"] = _half_convolutions(dtypes.bfloat16)
 
 
 @graph
