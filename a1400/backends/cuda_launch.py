@@ -140,7 +140,9 @@ class CUDALaunch(BoundLaunch):
         if isinstance(argument, Buffer):
             data = argument.address.to_bytes(8, "little")
         elif isinstance(argument, TensorMap):
-            data = cuda_tensor_map.encode(self.name, index, argument, self.program.device.encoder())
+            device = self.program.device
+            with device.active():  # the driver wants a context
+                data = cuda_tensor_map.encode(self.name, index, argument, device.encoder())
         elif isinstance(argument, np.generic) and argument.nbytes <= 8:
             data = argument.tobytes()
         else:

@@ -61,7 +61,7 @@ def encoder(fake: FakeCupy) -> Callable[..., int]:
         reach = made.dims[0] * made.dtype.itemsize + sum(
             (d - 1) * s for d, s in zip(made.dims[1:], made.strides, strict=True)
         )
-        check(fake.machine.owner(address, reach) is not None, "a tensor map over what is no device memory")
+        check(fake.machine.owner(address, reach) == fake.machine.current, "a tensor map over another device's memory")
         data = tensor_map.encode(made, address, reach, "a kernel")
         check(len(data) == cuda_tensor_map.SIZE, "a tensor map has 128 bytes")
         ctypes.memmove(out, data, len(data))

@@ -342,4 +342,4 @@ def test_idle_contexts_of_other_shapes_make_room(gpu: Gpu, tmp_path: Path) -> No
 
 
 def test_tensor_maps_reach_kernels_and_follow_their_ports(gpu: Gpu) -> None:
-    check_tensor_maps(gpu.fake, gpu.backend.open(0), encoder(gpu.fake))
+    check_tensor_maps(gpu.fake, gpu.backend.open(1), encoder(gpu.fake))
