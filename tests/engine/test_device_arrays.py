@@ -51,7 +51,7 @@ def test_large_tensors_are_used_in_place(model: Model, device: Device) -> None:
     assert context._inputs["x"].bound.address == x.data_ptr()
 
 
-@pytest.mark.parametrize("n", [3, LARGE])
+@pytest.mark.parametrize("n", [0, 3, LARGE])
 def test_results_stay_and_return(model: Model, n: int) -> None:
     want = rows(99, n)
     state: object = want
