@@ -30,6 +30,9 @@ asm(".text\n"
 extern "C" __attribute__((visibility("hidden"))) void cuda_host_switch(void **save, void *load);
 #endif
 extern "C" {
+#ifdef __SANITIZE_ADDRESS__
+void __asan_unpoison_memory_region(void const volatile *address, unsigned long size);
+#endif
 extern unsigned char __start_cuda_shared[] __attribute__((weak, visibility("hidden")));
 extern unsigned char __stop_cuda_shared[] __attribute__((weak, visibility("hidden")));
 }
@@ -271,6 +274,7 @@ static void explain() {
     unsigned long at = (unsigned long)__builtin_snprintf(work->message, size, "%s in block (%u, %u, %u)",
                                                          barriers_only ? "divergent barrier" : "deadlock", blockIdx.x,
                                                          blockIdx.y, blockIdx.z);
+    const char *separator = ":";
     for (unsigned i = 0, next; i < threads && at < size; i = next) {
         const Fiber &f = fibers[i];
         for (next = i + 1; next < threads; next++) {
@@ -283,8 +287,9 @@ static void explain() {
         if (f.state == DONE) continue;
         const char *what = f.state == AT_BLOCK ? "__syncthreads" : f.state == AT_WARP ? "a warp's barrier" : f.what;
         at += (unsigned long)__builtin_snprintf(work->message + at, size - at,
-                                                "%s threads %u to %u wait at line %d, at %s", i ? ";" : ":", i,
-                                                next - 1, f.line, what);
+                                                "%s threads %u to %u wait at line %d, at %s", separator, i, next - 1,
+                                                f.line, what);
+        separator = ";";
         if (f.state == WAITING && at < size)
             at += (unsigned long)__builtin_snprintf(work->message + at, size - at, " (%u)", f.number);
     }
@@ -292,12 +297,29 @@ static void explain() {
 
 inline unsigned long shared_bytes() { return (unsigned long)(__stop_cuda_shared - __start_cuda_shared); }
 
-/* Not by memset, which a sanitizer would stop at the gaps that it keeps between variables. */
-__attribute__((no_sanitize("address", "undefined"), noinline)) static void fill(unsigned char *to, unsigned long bytes) {
+/* Sanitizers forbid the gaps between variables and what lies behind dynamic memory: these two may go there. */
+#define CUDA_HOST_ANYWHERE __attribute__((no_sanitize("address", "undefined"), noinline))
+CUDA_HOST_ANYWHERE static void fill(unsigned char *to, unsigned long bytes) {
     for (unsigned long i = 0; i < bytes; i++) ((volatile unsigned char *)to)[i] = 0xff;
 }
+/* The first byte that is not as fill left it. */
+CUDA_HOST_ANYWHERE static unsigned long filled(const unsigned char *from, unsigned long bytes) {
+    unsigned long i = 0;
+    while (i < bytes && ((const volatile unsigned char *)from)[i] == 0xff) i++;
+    return i;
+}
+
+static bool run_fibers();
 
 static bool run_block() {
+    const bool done = run_fibers();
+#ifdef __SANITIZE_ADDRESS__
+    if (!done) __asan_unpoison_memory_region(work->stacks, threads * work->stack_bytes); /* of frames never left */
+#endif
+    return done;
+}
+
+static bool run_fibers() {
     enum { CANARY = 1024 };
     unsigned char *shared = __start_cuda_shared;
     asm volatile("" : "+r"(shared) : : "memory"); /* the compiler does not know what lies there */
@@ -338,11 +360,11 @@ static bool run_block() {
     for (unsigned i = 0; i < threads; i++)
         if (*(unsigned long *)(work->stacks + i * work->stack_bytes) != STACK_END)
             fail(0, "a thread used more than its stack of %lu bytes", work->stack_bytes);
-    for (unsigned long i = 0; work->dynamic && i < CANARY; i++)
-        if (work->dynamic[work->dynamic_bytes + i] != 0xff) {
-            fail(0, "dynamic shared memory (%lu bytes) was written %lu bytes past its end", work->dynamic_bytes, i);
-            break;
-        }
+    if (work->dynamic) {
+        const unsigned long past = filled(work->dynamic + work->dynamic_bytes, CANARY);
+        if (past < CANARY)
+            fail(0, "dynamic shared memory (%lu bytes) was written %lu bytes past its end", work->dynamic_bytes, past);
+    }
     return !failed;
 }
 
