@@ -116,8 +116,7 @@ KERNEL_ENTRY {
         stage = stage + 1 == STAGES ? 0 : stage + 1;
         next = next + 1 == STAGES ? 0 : next + 1;
     }
-    cp_async_wait<0>();
-    local_barrier(); /* the tiles' memory now holds sums */
+    local_barrier(); /* every tile has come and is read: their memory now holds sums */
     const int channel_0 = g * columns;
     const bool aligned = ((y_off | y_ld | channel_0) & (16 / TC_bytes - 1)) == 0;
     store_sums(y + (y_off + channel_0), shared, sums, m0 + row, n0 + first_column, shape.rows, columns, y_ld, aligned, warp,

@@ -30,6 +30,8 @@ def tensor_cases() -> Iterable[Case]:
                slots=True)  # fmt: skip
     yield case("conv", "f16 to f32", (1, 6, 7, 32), 40, (3, 3), pads=(1, 1), types="f16,f16,f32,f32", slots=True)
     yield case("conv", "bf16 nan", (1, 6, 6, 16), 35, (3, 3), pads=(1, 1), types="bf16", special=float("nan"))
+    # behind the last tap lie pixels that are no part of the sum
+    yield case("conv", "f16 3-D nan", (1, 4, 3, 3, 8), 8, (2, 1, 1), types="f16", special=float("nan"))
     # 8, 4 and 2 bytes
     yield case("conv", "f16 12 to 16", (1, 7, 7, 12), 16, (3, 3), pads=(1, 1), types="f16", slots=True)
     yield case("conv", "bf16 groups of 4", (1, 8, 7, 16), 16, (3, 3), pads=(1, 1), groups=4, types="bf16", slots=True)
