@@ -260,6 +260,9 @@ class Device(ABC):
         """
         return None
 
+    def join(self, stream: Stream, foreign: int | None) -> None:  # noqa: B027 - right as it is for most
+        """Let later work of ``stream`` wait for what is enqueued now on another library's stream (DLPack's number)."""
+
     def retire(self, buffer: Buffer, stream: int | None) -> None:  # noqa: B027 - right as it is for most
         """Free ``buffer``, which work enqueued on another library's ``stream`` may still use (DLPack's number)."""
 

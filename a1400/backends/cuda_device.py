@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from a1400.backends import cuda_tensor_map, dlpack
-from a1400.backends.base import Buffer, Device, DeviceInfo, Event
+from a1400.backends.base import Buffer, Device, DeviceInfo, Event, Stream
 from a1400.backends.cuda_compile import Compiler
 from a1400.backends.cuda_launch import CUDAProgram, Function, device_error, is_out_of_memory
 from a1400.backends.cuda_stream import CUDAStream
@@ -18,7 +18,7 @@ from a1400.errors import A1400Error, DeviceMemoryError, KernelCompileError
 
 # cudaMalloc aligns to 256 bytes.
 ALIGNMENT = 256
-#: streams that always exist, in DLPack's numbering and CUDA's: the legacy default stream
+#: the legacy default stream, in DLPack's numbering and CUDA's; it always exists
 _LEGACY_STREAM = 1
 
 
@@ -154,19 +154,34 @@ class CUDADevice(Device):
             tensor = dlpack.take(value, self.service.handle)  # the producer makes our stream wait for its own
         return tensor, CUDABuffer(tensor, tensor.address, tensor.nbytes), self.service.record()
 
-    def retire(self, buffer: Buffer, stream: int | None) -> None:
-        """Keep ``buffer`` until what is enqueued now on ``stream`` is done; other streams than the legacy default one
-        may be gone already, so the whole device is waited for then."""
+    def join(self, stream: Stream, foreign: int | None) -> None:
+        assert isinstance(stream, CUDAStream)
         try:
             with self.active():
-                if stream in (None, _LEGACY_STREAM):
-                    event = self.cupy.cuda.Event(disable_timing=True)
-                    self.cupy.cuda.runtime.eventRecord(event.ptr, _LEGACY_STREAM)
+                event = self._reached(foreign)
+                if event is not None:
+                    stream.stream.wait_event(event)
+        except RuntimeError as error:
+            raise device_error(error, self.info, "waiting for another library's work") from error
+
+    def retire(self, buffer: Buffer, stream: int | None) -> None:
+        try:
+            with self.active():
+                event = self._reached(stream)
+                if event is not None:
                     self._retired.append((event, buffer))
-                else:
-                    self.cupy.cuda.runtime.deviceSynchronize()
         except RuntimeError as error:
             raise device_error(error, self.info, "freeing memory that was handed out") from error
+
+    def _reached(self, foreign: int | None) -> Any | None:
+        """An event at the present end of another library's stream.  None after having waited for the whole device:
+        streams other than the legacy default one may be gone already, and must not be named then."""
+        if foreign not in (None, _LEGACY_STREAM):
+            self.cupy.cuda.runtime.deviceSynchronize()
+            return None
+        event = self.cupy.cuda.Event(disable_timing=True)
+        self.cupy.cuda.runtime.eventRecord(event.ptr, _LEGACY_STREAM)
+        return event
 
     def _free_retired(self) -> None:
         with self.active(), self._lock:

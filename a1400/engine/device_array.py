@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from a1400.backends import dlpack
-from a1400.backends.base import Buffer, Device, Event
+from a1400.backends.base import Buffer, Device, Event, Stream
 from a1400.errors import InputError
 
 
@@ -26,8 +26,9 @@ class DeviceArray:
         the memory holds its contents (None: it does)."""
         self._device, self.buffer, self._host = device, buffer, host
         self.shape, self.dtype = tuple(shape), np.dtype(dtype)
-        self.ready = ready
+        self._ready = ready
         self._read_only = read_only
+        self._lent: set[int | None] = set()  # other libraries' streams that may read or write it
 
     @property
     def device(self) -> str:
@@ -68,10 +69,16 @@ class DeviceArray:
         array = np.empty(self.shape, self.dtype)
         if array.nbytes:
             stream = self._device.service
-            if self.ready is not None:
-                stream.wait(self.ready)
+            self.wait_in(stream)
             stream.read(self.buffer, array)
         return array
+
+    def wait_in(self, stream: Stream) -> None:
+        """Let later work of ``stream`` wait for whoever still writes this array, its own producer or a borrower."""
+        if self._ready is not None:
+            stream.wait(self._ready)
+        for foreign in self._lent:
+            self._device.join(stream, foreign)
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         if copy is False and self._host is None:
@@ -100,9 +107,10 @@ class DeviceArray:
         if own[0] == dlpack.CPU:
             owner: Any = self
         else:
-            if self.ready is not None:
-                self._device.service.wait(self.ready)
+            if self._ready is not None or self._lent - {stream}:
+                self.wait_in(self._device.service)
                 self._device.service.synchronize()
+            self._lent.add(stream)
             owner = _Loan(self, stream)
         return dlpack.give(owner, self.buffer.address, self.shape, self.dtype, own, max_version, self._read_only)
 

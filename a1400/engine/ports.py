@@ -128,8 +128,7 @@ class InputPort(Port):
 
     def _feed_from_device(self, value: DeviceArray) -> None:
         self._array, self._fed = None, value
-        if value.ready is not None:
-            self._stream.wait(value.ready)
+        value.wait_in(self._stream)
         if value.nbytes and value.buffer.address % _NEEDED_ALIGNMENT == 0:
             self.point(value.buffer)
             return

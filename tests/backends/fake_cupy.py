@@ -103,7 +103,12 @@ class FakeCupy:
                 self.at, self.done = Event.clock, True
 
             def synchronize(self) -> None:
-                if self.stream is not None and not self.done:
+                if self in legacy and not self.done:
+                    for work in fake.legacy_work:
+                        work()
+                    fake.legacy_work.clear()
+                    self.done = True
+                elif self.stream is not None and not self.done:
                     self.stream.drain(lambda: self.done)
 
         events: dict[int, Event] = {}
@@ -113,7 +118,8 @@ class FakeCupy:
             legacy.append(events[event])
 
         legacy: list[Event] = []
-        self.legacy = legacy  # events that wait for other libraries' work; a test sets `done`
+        self.legacy = legacy  # events that wait for other libraries' work
+        self.legacy_work: list[Any] = []  # what those libraries have enqueued and not done
 
         class Module:
             def __init__(self) -> None:

@@ -3,6 +3,7 @@ happen as late as CUDA allows, its kernels run by the executor for hosts."""
 
 from __future__ import annotations
 
+import ctypes
 import gc
 import threading
 import weakref
@@ -264,6 +265,24 @@ def test_memory_given_to_others_outlives_their_work(gpu: Gpu, tmp_path: Path) ->
     assert address not in live or not gpu.backend.open(0)._retired
     with pytest.raises(BufferError, match=r"\.numpy\(\)"):
         model.run({"x": rows(0), "cache": rows(1)}, outputs="device")["y"].__dlpack__(dl_device=(1, 0))
+
+
+def test_what_others_do_to_device_memory_is_waited_for(gpu: Gpu, tmp_path: Path) -> None:
+    model = gpu.load(decoder_step(tmp_path / "m.onnx"))
+    state = model.run({"x": rows(0), "cache": rows(1)}, outputs="device")["state"]
+    want = step(rows(0), rows(1))[1]
+    taken = dlpack.Tensor(state.__dlpack__(stream=1, max_version=(1, 0)))  # PyTorch's default stream
+    assert (taken.device, taken.shape, taken.address) == ((2, 0), (3, 8), state.buffer.address)
+    memory = (ctypes.c_float * 24).from_address(taken.address)
+
+    def double() -> None:
+        memory[:] = [2 * v for v in memory]
+
+    gpu.fake.legacy_work.append(double)
+    got = model.run({"x": rows(2), "cache": state})
+    np.testing.assert_array_equal(got["state"], step(rows(2), 2 * want)[1])
+    gpu.fake.legacy_work.append(double)
+    np.testing.assert_array_equal(state.numpy(), 4 * want)
 
 
 def test_a_device_array_steers_a_shape(gpu: Gpu, tmp_path: Path) -> None:
