@@ -20,7 +20,7 @@ template <class T> struct List {
     void add(const T &item) { more() = item; }
     void drop_first(unsigned n) {
         count -= n;
-        __builtin_memmove(items, items + n, count * sizeof(T));
+        if (n) __builtin_memmove(items, items + n, count * sizeof(T));
     }
 };
 

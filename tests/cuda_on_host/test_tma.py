@@ -28,8 +28,10 @@ LOAD = """
 
 
 def swizzle(tile: np.ndarray, width: int) -> np.ndarray:
-    """Rows of ``width`` bytes as CUDA's guide draws them: 16-byte unit c of row r lies at unit c ^ (number of its line of
-    128 bytes, modulo the units of a row)."""
+    """Rows of ``width`` bytes as CUDA's guide draws them.
+
+    The 16-byte unit c of a row lies at c ^ (number of the row's line of 128 bytes, modulo the units of a row).
+    """
     if width == 0:
         return tile
     rows = tile.reshape(-1, width // 16, 16)

@@ -19,7 +19,7 @@ ROWS, DEPTH = 64, 32  # of A; DEPTH is two products deep, four with tf32
 
 
 def image(tile: np.ndarray, width: int, along_rows: bool) -> tuple[np.ndarray, int, int, int]:
-    """``tile`` [M or N, K] as bytes of shared memory; leading and stride bytes, and bytes from a product's depth to the next.
+    """``tile`` [M or N, K] as bytes of shared memory; leading and stride bytes, and bytes to the next product's depth.
 
     ``along_rows``: MN-major, elements of one k lie together.
     """
