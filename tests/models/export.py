@@ -67,17 +67,25 @@ def export(
     name: str, size: str = "small", dynamo: bool | None = None, folder: Path | None = None
 ) -> tuple[Path, dict[str, np.ndarray]]:
     """Export architecture ``name``; returns the file and example inputs (same values on every call)."""
+    made = recipe(name, size)
+    with warnings.catch_warnings(), _quiet():
+        warnings.simplefilter("ignore")
+        exporter = made.dynamo if dynamo is None else dynamo
+        path = (folder or _session_folder()) / f"{name}-{size}-{'dynamo' if exporter else 'script'}.onnx"
+        if not path.exists():
+            _write(made, path, exporter)
+    return path, {k: v.numpy() for k, v in made.inputs.items()}
+
+
+def recipe(name: str, size: str = "small") -> Recipe:
+    """The architecture itself with the weights that ``export`` writes (the same on every call)."""
     builder = _builder(name)
     torch.manual_seed(sum(name.encode()))
     with warnings.catch_warnings(), _quiet():
         warnings.simplefilter("ignore")
-        recipe = builder(size)
-        exporter = recipe.dynamo if dynamo is None else dynamo
-        path = (folder or _session_folder()) / f"{name}-{size}-{'dynamo' if exporter else 'script'}.onnx"
-        if not path.exists():
-            _calibrate(recipe.network)
-            _write(recipe, path, exporter)
-    return path, {k: v.numpy() for k, v in recipe.inputs.items()}
+        made = builder(size)
+        _calibrate(made.network)
+    return made
 
 
 def _write(recipe: Recipe, path: Path, dynamo: bool) -> None:

@@ -1,0 +1,1 @@
+"""Measurements: what a1400 does beside other engines on one machine."""
