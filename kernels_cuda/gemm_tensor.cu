@@ -69,8 +69,7 @@ KERNEL_ENTRY {
         stage = stage + 1 == STAGES ? 0 : stage + 1;
         next = next + 1 == STAGES ? 0 : next + 1;
     }
-    cp_async_wait<0>();
-    local_barrier(); /* the tiles' memory now holds sums */
+    local_barrier(); /* every tile has come and is read: their memory now holds sums */
     const bool aligned = ((c_off | c_b0 | c_b1 | c_m) & (16 / TC_bytes - 1)) == 0;
     store_sums(c + (c_off + i0 * c_b0 + i1 * c_b1), shared, sums, m0 + row, n0 + column, M, N, c_m, aligned, warp, lane,
                [&](float v, int m, int n) { return EPILOGUE(v, batch, m, n); });

@@ -35,7 +35,7 @@ FN void store_rows(GPTR(TC) to, float *stage, const float (*sums)[4], int m0, in
         const int unit = i * 32 + lane, row = unit / (COLUMNS / 8), column = unit % (COLUMNS / 8) * 8;
         const int m = m0 + row, n = n0 + column;
         const float *from = stage + row * RowStage<COLUMNS>::STEP + column;
-        if (m >= rows || n >= columns) continue;
+        if (m >= rows) continue;
         if (aligned && n + 8 <= columns) {
             float v[8];
             UNROLL for (int j = 0; j < 8; j++) v[j] = finish(from[j], m, n + j);

@@ -76,7 +76,7 @@ KERNEL_ENTRY {
         if (t + 1 < depth) fetch_both((t + 1) * BK);
         multiply_tiles(sums, ta, tb, row, column, lane);
     }
-    local_barrier(); /* the tiles' memory now holds sums */
+    local_barrier(); /* nobody reads tiles any more: their memory now holds sums */
     const bool aligned = ((c_off | c_b0 | c_b1 | c_m) & (16 / TC_bytes - 1)) == 0;
     store_sums(c + (c_off + i0 * c_b0 + i1 * c_b1), shared, sums, m0 + row, n0 + column, M, N, c_m, aligned, warp, lane,
                [&](float v, int m, int n) { return EPILOGUE(v, batch, m, n); });

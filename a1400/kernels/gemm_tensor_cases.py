@@ -31,6 +31,7 @@ def _typed(kind: str, full: bool) -> Iterable[Case]:
     yield from _both("odd result", 19, 72, 32, types, c_pad=3, offset=16)
     # units that are not whole at a row's end, though every row begins at one
     yield from _both("cut rows", 21, 67, 43, types, a_pad=5, b_pad=5, slots=bias_relu_add((1, 21, 67)))
+    yield case(f"{types} cut rows of the result", 18, 67, 40, packed=False, trans_b=True, types=types, c_pad=5)
     yield case(f"{types} cut rows of B", 21, 67, 43, packed=False, types=types, a_pad=5, b_pad=13)
     yield from _both("odd depth", 197, 64, 77, types, slots=bias_relu_add((1, 197, 64)))
     yield from _both("even strides", 24, 50, 102, types, offset=2)

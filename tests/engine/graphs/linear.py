@@ -45,3 +45,23 @@ def matmul_types(g: Graph) -> Feeds:
         g.op("matmul", i, b.const(RNG.integers(-5, 5, (12, 5)).astype(np.int32))),
         g.op("matmul", d, b.const(RNG.uniform(-1, 1, (12, 5)))), g.op("matmul", h, half),
     )  # fmt: skip
+
+
+@graph
+def matmul_half(g: Graph) -> Feeds:
+    """Layers and attention in half precision: rows in units of 16 bytes and not, both layouts of B, slots."""
+    b = Build(g)
+
+    def f16(*shape: int) -> np.ndarray:
+        return f32(*shape, low=-0.25, high=0.25).astype(np.float16)
+
+    x, r = b.input(f16(2, 19, 24)), b.input(f16(2, 19, 64))
+    wide = g.op("add", g.op("matmul", x, b.const(f16(24, 64))), b.const(f16(64)))
+    head = g.op("add", g.op("matmul", x, b.const(f16(24, 37))), b.const(f16(37)))
+    back = g.op("matmul", wide, g.op("transpose", b.const(f16(32, 64)), perm=(1, 0)))
+    flipped = g.op("transpose", g.op("reshape", wide, shape=(2, 19, 4, 16)), perm=(0, 2, 1, 3))
+    scores = g.op("matmul", flipped, g.op("transpose", flipped, perm=(0, 1, 3, 2)))
+    context = g.op("matmul", scores, flipped)
+    return b.out(
+        g.op("add", g.op("max", wide, b.const(np.float16(0))), r), head, g.op("tanh", back), scores, context
+    )
