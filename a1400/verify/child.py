@@ -66,8 +66,8 @@ def _listen(
     lines: queue.Queue[bytes | None] = queue.Queue()
     threading.Thread(target=_pump, args=(child.stdout, lines), daemon=True).start()
     with contextlib.suppress(BrokenPipeError):  # it died at once; its end tells
-        child.stdin.write(json.dumps(job).encode())
-        child.stdin.close()
+        child.stdin.write(json.dumps(job).encode() + b"\n")
+        child.stdin.flush()  # and it stays open: its end tells the child that nobody listens any more
     finished, failed, silence = False, "", timeout
     while True:
         try:
