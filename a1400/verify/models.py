@@ -54,9 +54,12 @@ def prepare_model(path: Path, items: Sequence[str], settings: Settings) -> Asked
     from a1400.cli import inputs
     from a1400.frontends.onnx import load_onnx
     from a1400.optimizer import PASSES
+    from a1400.optimizer.precision import PRECISIONS
 
     if unknown := [name for name in settings.disable if name not in PASSES]:
         raise InputError(f"there is no optimizer pass {', '.join(unknown)}; the passes are {', '.join(PASSES)}")
+    if settings.precision not in (None, *PRECISIONS):
+        raise InputError(f"there is no precision {settings.precision!r}; choose one of {', '.join(PRECISIONS)}")
     source = load_onnx(path)
     inputs.check_names(source.inputs, settings.dims, settings.shapes)
     digest = sum_of(path)

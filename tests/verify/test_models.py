@@ -89,6 +89,7 @@ def test_a_half_precision_model_is_judged_by_float64(verify: Verify, tmp_path: P
         ((DIGITS, "--kernel", "gemm"), 2, "--kernel is for the kernels' own cases"),
         ((DIGITS, "--dim", "width=3"), 2, "no symbolic dimension 'width'"),
         ((DIGITS, "--disable", "magic"), 1, "there is no optimizer pass magic"),
+        ((DIGITS, "--precision", "fp8"), 1, "there is no precision 'fp8'"),
         ((DIGITS, "--mode", "exact"), 1, "exact does not apply"),
         (("missing.onnx",), 1, "missing.onnx"),
     ],
