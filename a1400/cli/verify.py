@@ -176,7 +176,7 @@ def _present(report: Report, json: str | None, html: Path | None) -> None:
 
     if json != "-":
         print_report(console(), report)
-        for text in report.notes:
+        for text in (*report.notes, *(f"{run.id}: {text}" for run in report.runs for text in run.notes)):
             note(text)
     try:
         if json is not None:
