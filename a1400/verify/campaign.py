@@ -171,7 +171,7 @@ class Campaign:
 
     def _tell_left_out(self) -> None:
         if self._left_out:
-            self.run.notes.append(f"--quick left out {self._left_out} checks; {self.total} were wanted")
+            self.run.notes.append(f"--quick left out {self._left_out} checks and kept {self.total}")
         if self._skipped:
             tired = ", ".join(sorted(name for name, count in self._ended.items() if count >= _PER_VARIANT))
             text = f"{self._skipped} more checks of {tired} were not run: {_PER_VARIANT} had ended their process"
