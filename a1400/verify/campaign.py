@@ -94,7 +94,9 @@ class Campaign:
                 break
             self._record(ending)
             crashes += 1
-            if crashes >= self.options.crashes and self._next < self.total:
+            if self._next >= self.total:
+                break
+            if crashes >= self.options.crashes:
                 self.run.problem = (
                     f"given up after {crashes} checks that ended their process; {self.total - self._next} of "
                     f"{self.total} checks were not run"

@@ -92,6 +92,8 @@ def test_a_driver_that_hangs_is_stopped(verify: Verify) -> None:
     assert done.status == 1
     (hang,) = by_outcome(done.report)["hang"]
     assert "nothing came back within 8 s" in hang.message and Path(hang.repro).is_file()
+    again = verify("--plugin", "tests.verify.plugins.hanging_driver", "--repro", hang.repro, "--timeout", "8")
+    assert again.status == 1 and [r.outcome for r in again.report.runs[0].results] == ["hang"]
 
 
 def test_a_driver_that_aborts_when_listed_is_reported(verify: Verify) -> None:
