@@ -75,14 +75,17 @@ def child(options: argparse.Namespace) -> int:
 
 def main(given: Sequence[str] | None = None) -> int:
     """Run the parts one after the other; returns the exit status."""
-    options = arguments(given)
+    try:
+        options = arguments(given)
+        from rich.console import Console
+
+        from a1400.backends import registry
+        from benchmarks.gpu_parts import machine, report, runner
+    except ImportError as error:
+        print(f"a package that this needs is not installed ({error}); `pip install .` brings it", file=sys.stderr)
+        return NO_GPU
     if options.child:
         return child(options)
-    from rich.console import Console
-
-    from a1400.backends import registry
-    from benchmarks.gpu_parts import machine, report, runner
-
     backend = registry.all_backends()["cuda"]
     info = next((i for i in backend.devices() if i.id == options.device), None)
     if info is None:

@@ -140,6 +140,7 @@ class CupyWork:
 
     def prepare(self, repeat: int) -> None:
         self._repeat, self._graph = repeat, None
+        self._cupy.cuda.runtime.deviceSynchronize()  # the data came by another stream
         with self._stream:
             self._call()
             self._stream.synchronize()
