@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from a1400.backends.base import Device
 from a1400.engine.executor import DeviceWeights, ExecutionContext
@@ -27,33 +27,54 @@ class PlanEntry:
         self._device, self._weights, self._make_room = device, weights, make_room
         self._idle: list[ExecutionContext] = []
         self._most: int | None = None  # how many the device can hold, once that is known
+        self._waiting = 0
         self._changed = threading.Condition()
 
     @contextmanager
     def context(self) -> Iterator[ExecutionContext]:
         """A context for the calling thread alone."""
-        taken = self._take()
+        taken = self.take()
         try:
             yield taken
         finally:
+            self.give_back(taken)
+
+    def take(self) -> ExecutionContext:
+        """An idle context, or a new one; the caller gives it back."""
+        try:
+            return self._idle.pop()  # one step of the interpreter: no lock
+        except IndexError:
+            return self._make_or_wait()
+
+    def give_back(self, context: ExecutionContext) -> None:
+        """Let others have it."""
+        self._idle.append(context)
+        if self._waiting:  # whoever waits says so before he looks for an idle one
             with self._changed:
-                self._idle.append(taken)
                 self._changed.notify()
 
     def drop_idle(self) -> int:
         """Free the contexts that nobody uses; returns how many there were."""
+        count = 0
+        with suppress(IndexError):
+            while True:
+                self._idle.pop()
+                count += 1
         with self._changed:
-            dropped, self._idle = self._idle, []
-            self.contexts -= len(dropped)
+            self.contexts -= count
             self._changed.notify_all()
-        return len(dropped)
+        return count
 
-    def _take(self) -> ExecutionContext:
+    def _make_or_wait(self) -> ExecutionContext:
         while True:
             with self._changed:
+                self._waiting += 1
                 self._changed.wait_for(lambda: self._idle or self._most is None or self.contexts < self._most)
-                if self._idle:
+                self._waiting -= 1
+                with suppress(IndexError):
                     return self._idle.pop()
+                if self._most is not None and self.contexts >= self._most:
+                    continue  # another thread was quicker
                 self.contexts += 1
             try:
                 with host_memory():
@@ -81,5 +102,10 @@ def host_memory() -> Iterator[None]:
     try:
         yield
     except MemoryError as error:
-        text = f": {error}" if str(error) else ""
-        raise DeviceMemoryError(f"there is not enough memory for these inputs; use smaller ones{text}") from None
+        raise out_of_host_memory(error) from None
+
+
+def out_of_host_memory(error: MemoryError) -> DeviceMemoryError:
+    """The error of ours for the interpreter's."""
+    text = f": {error}" if str(error) else ""
+    return DeviceMemoryError(f"there is not enough memory for these inputs; use smaller ones{text}")

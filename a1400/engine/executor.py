@@ -64,13 +64,14 @@ class ExecutionContext:
         self._weights = weights
         self._subs: dict[tuple[int, int, int], Buffer] = {}
         spare = device.alloc(device.info.alignment)
-        self._inputs: dict[str, InputPort] = {}
-        self._outputs: dict[str, OutputPort] = {}
-        for storage in plan.storages:
-            if storage.kind == "input":
-                self._inputs[storage.name] = InputPort(storage, device, self.stream, spare)
-            elif storage.kind == "output":
-                self._outputs[storage.name] = OutputPort(storage, device, self.stream, spare)
+        storages = {(s.kind, s.name): s for s in plan.storages if s.kind in ("input", "output")}
+        self._inputs = {
+            name: InputPort(s, device, self.stream, spare) for (kind, name), s in storages.items() if kind == "input"
+        }
+        self._outputs = {
+            name: OutputPort(storages["output", name], device, self.stream, spare, value.shape, value.dtype)
+            for name, value in plan.graph.outputs.items()
+        }
         ports: list[Port] = [*self._inputs.values(), *self._outputs.values()]
         self._ports = {port.storage: port for port in ports}
         self.launches = [self._bind(launch) for launch in plan.launches]
@@ -128,13 +129,13 @@ class ExecutionContext:
         try:
             for name, port in self._inputs.items():
                 port.feed(feeds[name])
-            for name, value in self.plan.graph.outputs.items():
-                self._outputs[name].prepare(value.shape, value.dtype, name in on_device)
+            for name, output in self._outputs.items():
+                output.prepare(name in on_device)
             self._recordings.run()
             for output in self._outputs.values():
                 output.fetch()
             self.stream.synchronize()
-            return {name: self._outputs[name].result() for name in self.plan.graph.outputs}
+            return {name: output.result() for name, output in self._outputs.items()}
         except BaseException:
             with suppress(A1400Error):
                 self.stream.synchronize()  # nothing may still use what is let go of now

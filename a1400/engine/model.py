@@ -14,7 +14,7 @@ import numpy as np
 
 from a1400 import dtypes
 from a1400.backends.base import Device, DeviceInfo
-from a1400.engine.contexts import PlanEntry, host_memory
+from a1400.engine.contexts import PlanEntry, host_memory, out_of_host_memory
 from a1400.engine.device_array import DeviceArray, adopt
 from a1400.engine.executor import DeviceWeights
 from a1400.engine.explain import Explanation
@@ -155,11 +155,18 @@ class Model:
         arrays = self._check(feeds)
         on_device = self._places(outputs)
         entry = self._entry(arrays)
-        with entry.context() as context, host_memory():
+        context = entry.take()
+        try:
             return context.run(arrays, on_device)
+        except MemoryError as error:
+            raise out_of_host_memory(error) from None
+        finally:
+            entry.give_back(context)
 
     def _places(self, outputs: str | Mapping[str, str]) -> frozenset[str]:
         """Names of the outputs that stay on the device."""
+        if outputs == "host":
+            return frozenset()
         known = self._source.outputs
         places = dict.fromkeys(known, outputs) if isinstance(outputs, str) else dict(outputs)
         for name, place in places.items():

@@ -63,12 +63,6 @@ class Port(ABC):
             self._bytes = self._device.host_array((self.storage.nbytes,), np.dtype(np.uint8))
         return self._bytes
 
-    @property
-    def shared(self) -> bool:
-        """Whether ``own`` is memory of the host."""
-        self.own  # noqa: B018 - makes the memory
-        return self._device.shares_memory and self._bytes is not None
-
     def argument(self, site: Ref | TensorMap, buffer: Buffer) -> Argument:
         """What a launch that has ``site`` as an argument shall get when the port uses ``buffer``."""
         if isinstance(site, TensorMap):
@@ -146,12 +140,12 @@ class InputPort(Port):
                 self._array = array
                 return
         self._array = None
-        if self.shared:
-            assert self._bytes is not None
+        own = self.own
+        if self._bytes is not None:
             self._bytes[: array.nbytes] = array.reshape(-1).view(np.uint8)
         elif array.nbytes:
-            self._stream.write(self.own, array)
-        self.point(self.own)
+            self._stream.write(own, array)
+        self.point(own)
 
     def _stage(self, staging: np.ndarray, array: np.ndarray) -> None:
         flat = array.reshape(-1).view(np.uint8)
@@ -169,17 +163,23 @@ class InputPort(Port):
 
 
 class OutputPort(Port):
-    """An output."""
+    """An output, with the shape and dtype of its arrays."""
 
     _pool: OutputPool | None = None
     _result: Any = None
     _late: np.ndarray | None = None  # staging to copy the result from once it is there
 
-    def prepare(self, shape: tuple[int, ...], dtype: np.dtype, on_device: bool) -> None:
+    def __init__(
+        self, storage: Storage, device: Device, stream: Stream, spare: Buffer, shape: tuple[int, ...], dtype: np.dtype
+    ) -> None:
+        super().__init__(storage, device, stream, spare)
+        self._shape, self._dtype = shape, dtype
+        self._in_place = device.shares_memory and storage.nbytes <= device.info.max_allocation
+
+    def prepare(self, on_device: bool) -> None:
         """Choose the memory that the launches write: a :class:`DeviceArray`'s, the result's own, or the port's."""
-        self._shape, self._dtype, self._late = shape, dtype, None
-        nbytes = self.storage.nbytes
-        if self._device.shares_memory and (on_device or nbytes >= WRAP_THRESHOLD) and self._can_wrap():
+        shape, dtype, nbytes = self._shape, self._dtype, self.storage.nbytes
+        if self._in_place and (on_device or nbytes >= WRAP_THRESHOLD):
             array, buffer = self.pool.take(shape, dtype)
             self._result = DeviceArray(self._device, buffer, shape, dtype, host=array) if on_device else array
             self.point(buffer)
@@ -198,15 +198,12 @@ class OutputPort(Port):
             self._pool = OutputPool(self._device)
         return self._pool
 
-    def _can_wrap(self) -> bool:
-        return self.storage.nbytes <= self._device.info.max_allocation
-
     def fetch(self) -> None:
         """Enqueue what brings the result to the host; it is there once the stream is done."""
         if self._result is not None:
             return
-        if self.shared:
-            self._late = self._bytes
+        if self._device.shares_memory and self._bytes is not None:
+            self._late = self._bytes  # the launches wrote it
             return
         large = self.storage.nbytes >= WRAP_THRESHOLD
         pinned = self.pool.pinned(self._shape, self._dtype) if large and self._device.stages else None
