@@ -21,17 +21,27 @@ from a1400.kernels.spec import KernelSpec, Scalars, Variant
 
 @dataclass(frozen=True)
 class Setting:
-    """A tile: tunables that differ from the defaults, and its speed relative to 128 x 128 by warp products."""
+    """A tile: tunables that differ from the defaults, and its speed relative to 128 x 128 by warp products.
+
+    ``line`` is the tile's depth in bytes, where it is not the default: small tiles that are 128 bytes deep have as much
+    on its way from memory as large ones.
+    """
 
     tunables: Mapping[str, int]
     speed: float
+    line: int = 0
+
+    def for_type(self, dtype: np.dtype) -> dict[str, int]:
+        """The tunables for factors of ``dtype``."""
+        return {**self.tunables, **({"BK": self.line // dtype.itemsize} if self.line else {})}
 
 
 _WARP = (
     Setting({"BM": 128, "BN": 128}, 1.0),
-    Setting({"BM": 64, "BN": 64}, 0.6),
-    Setting({"BM": 32, "BN": 32, "WM": 2, "WN": 1}, 0.3),
-    Setting({"BM": 16, "BN": 64, "WM": 1, "WN": 4}, 0.3),
+    Setting({"BM": 64, "BN": 64}, 0.6, 128),
+    Setting({"BM": 32, "BN": 32, "WM": 2, "WN": 1}, 0.3, 128),
+    Setting({"BM": 16, "BN": 64, "WM": 1, "WN": 4}, 0.3, 128),
+    Setting({"BM": 16, "BN": 32, "WM": 1, "WN": 2}, 0.2, 128),
 )
 _GROUP = (Setting({"BM": 128, "BN": 256}, 1.6), Setting({"BM": 128, "BN": 128}, 1.3))
 _ANY = (
@@ -66,7 +76,7 @@ def plan_product(
         if variant.precision and variant.precision not in allow:
             continue
         for setting in settings(variant):
-            tunables = dict(setting.tunables)
+            tunables = setting.for_type(types["TA"])
             try:
                 fitted = variant.fit(info, types, scalars, tunables)
             except KernelArgumentError:

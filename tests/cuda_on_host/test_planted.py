@@ -15,7 +15,10 @@ from a1400.kernels.check import can_run
 from a1400.kernels.spec import KernelCall
 from tests.cuda_on_host.backend import HostCudaBackend
 
-TILED = [("gemm", "gpu"), ("conv", "gpu"), ("transpose", "gpu"), ("attention", "gpu_d64"), ("cumsum", "team")]
+TILED = [
+    ("gemm", "gpu"), ("gemm", "tensor_t"), ("gemm", "tensor_any"), ("gemm", "hopper_n"), ("conv", "gpu"),
+    ("transpose", "gpu"), ("attention", "gpu_d64"), ("cumsum", "team"),
+]  # fmt: skip
 
 
 def without_barrier(text: str, which: int) -> str:
