@@ -19,7 +19,7 @@ struct ConvShape {
     int start, rows;     /* first element of the group's channels; output pixels of all images */
 };
 #define CONV_SHAPE(g, cg)                                                                                             \
-    {D, H, W, OD, OH, OW, sd, sh, sw, pd, ph, pw, dd, dh, dw, KW * dw, KH * dh, cg, x_ld, (dh * W - KW * dw) * x_ld,    \
+    {D, H, W, OD, OH, OW, sd, sh, sw, pd, ph, pw, dd, dh, dw, KW * dw, KH * dh, cg, x_ld, (dh * W - KW * dw) * x_ld,  \
      (dd * H - KH * dh) * W * x_ld, x_off + (g) * (cg), N * OD * OH * OW}
 
 /* Divides: once for a row.  Rows behind the last have no tap inside the image. */

@@ -1,8 +1,8 @@
-/* Convolution as an implicit matrix product on Hopper's tensor cores (sm_90a).  One warpgroup brings tiles into a ring of
- * STAGES: pixels one by one into the swizzle that wgmma reads, 8 channels at a time with zeros where there is padding,
- * and by the copy engine the panels of weights, 32 columns wide as they are packed.  The others, 64 rows of a tile each,
- * multiply them by wgmma with the sums in registers.  Blocks stay, and go through the tiles of all groups: the next
- * tile's operands arrive while this one's sums are stored.  Limits: a1400/kernels/conv_hopper.py. */
+/* Convolution as an implicit matrix product on Hopper's tensor cores (sm_90a).  One warpgroup brings tiles into a ring
+ * of STAGES: pixels one by one into the swizzle that wgmma reads, 8 channels at a time with zeros where there is
+ * padding, and by the copy engine the panels of weights, 32 columns wide as they are packed.  The others, 64 rows of a
+ * tile each, multiply them by wgmma with the sums in registers.  Blocks stay, and go through the tiles of all groups:
+ * the next tile's operands arrive while this one's sums are stored.  Limits: a1400/kernels/conv_hopper.py. */
 #include "tensor_cores.cuh"
 #include "tensor_tile.cuh"
 #include "gemm_tensor.cuh"
@@ -19,7 +19,7 @@
 #define STAGE_COLUMNS 32
 #define ROWS_AT (STAGES * STAGE_BYTES)
 #define BARRIERS_AT (ROWS_AT + CONSUMERS / 32 * RowStage<STAGE_COLUMNS>::BYTES)
-#define MOVE_REGISTERS (BM == 128 && BN == 256) /* 168 for each thread are too few to multiply with, 72 enough to copy */
+#define MOVE_REGISTERS (BM == 128 && BN == 256) /* 168 for each thread are too few to multiply, 72 enough to copy */
 #define COPIES (BM * 8 / PRODUCERS) /* rows of which a thread copies 16 bytes */
 
 /* Where in a ring: a stage, and the parity of the phase that its barriers are in. */
@@ -122,7 +122,8 @@ KERNEL_ENTRY {
         const bool aligned = ((y_off | y_ld | channel_0) & (16 / TC_bytes - 1)) == 0;
         UNROLL for (int j = 0; j < BN; j += STAGE_COLUMNS)
             store_rows<STAGE_COLUMNS>(y + (y_off + channel_0), stage, (const float(*)[4])(sums + j / 2),
-                                      tile_m * BM + warp * 16, tile_n * BN + j, N * pixels, columns, y_ld, aligned, lane,
+                                      tile_m * BM + warp * 16, tile_n * BN + j, N * pixels, columns, y_ld, aligned,
+                                      lane,
                                       [&](float v, int m, int n) {
                                           const int image = m / pixels;
                                           return EPILOGUE(v, image, m - image * pixels, channel_0 + n);

@@ -1,6 +1,7 @@
-/* Convolution as an implicit matrix product on tensor cores (sm_80).  No matrix is formed: pixels are copied into shared
- * memory from where they lie, GATHER channels at a time, zeros where there is padding, STAGES - 1 tiles ahead of the
- * products.  A thread copies the same place along the depth for several rows.  Limits: a1400/kernels/conv_tensor.py. */
+/* Convolution as an implicit matrix product on tensor cores (sm_80).  No matrix is formed: pixels are copied into
+ * shared memory from where they lie, GATHER channels at a time, zeros where there is padding, STAGES - 1 tiles ahead of
+ * the products.  A thread copies the same place along the depth for several rows.  TRANSPOSED: a block computes pixels
+ * of one phase of a transposed convolution, see conv_phase.cuh.  Limits: a1400/kernels/conv_tensor.py. */
 #include "tensor_cores.cuh"
 #include "tensor_tile.cuh"
 #define B_ALONG_N 1
@@ -8,6 +9,7 @@
 #include "gemm_tensor.cuh"
 #include "gemm_tensor_warp.cuh"
 #include "conv_gather.cuh"
+#include "conv_phase.cuh"
 
 #define STAGE_BYTES (A_TILE_BYTES + B_TILE_BYTES)
 #define COLUMN_UNITS (BN / UNIT_ELEMENTS)
@@ -29,12 +31,23 @@ static_assert(THREADS % COLUMN_UNITS == 0 && BK % B_STEP == 0, "threads share th
 KERNEL_ENTRY {
     DYNAMIC_SHARED(shared);
     Pixel *pixels_of = (Pixel *)(shared + STAGES * STAGE_BYTES);
-    const int thread = local_id(0), lane = thread & 31, warp = thread >> 5, g = group_id(2);
-    const int cg = C / groups, columns = OC / groups, panels = (columns + 31) / 32;
-    const int pixels = OD * OH * OW, depth = KD * KH * KW * cg, tiles = (depth + BK - 1) / BK;
+    const int thread = local_id(0), lane = thread & 31, warp = thread >> 5;
+    const int cg = C / groups, columns = OC / groups, panels = (columns + 31) / 32, panel_rows = KD * KH * KW * cg;
+    const int pixels = OD * OH * OW;
+#if TRANSPOSED
+    const int g = group_id(2) / (sd * sh * sw);
+    const Phase phase = PHASE(group_id(2) - g * sd * sh * sw);
+    const ConvShape shape = PHASE_SHAPE(phase, g, cg);
+    const int depth = phase.d.taps * phase.h.taps * phase.w.taps * cg, rows_before = TAPS_BEFORE(phase) * cg;
+#else
+    const int g = group_id(2), depth = panel_rows, rows_before = 0;
     const ConvShape shape = CONV_SHAPE(g, cg);
+#endif
+    const int tiles = (depth + BK - 1) / BK;
+    const int tiles_m = (shape.rows + BM - 1) / BM, tiles_n = (columns + BN - 1) / BN;
+    if (group_id(0) >= tiles_m * tiles_n) return; /* other phases have more pixels */
     int tile_m, tile_n;
-    tile_of(group_id(0), (shape.rows + BM - 1) / BM, (columns + BN - 1) / BN, &tile_m, &tile_n);
+    tile_of(group_id(0), tiles_m, tiles_n, &tile_m, &tile_n);
     const int m0 = tile_m * BM, n0 = tile_n * BN;
 
     for (int i = thread; i < BM; i += THREADS) pixels_of[i] = pixel_of(shape, m0 + i);
@@ -45,7 +58,8 @@ KERNEL_ENTRY {
     /* B: one unit of columns, every B_STEP-th row */
     const int b_unit = thread % COLUMN_UNITS, b_row = thread / COLUMN_UNITS, column = n0 + b_unit * UNIT_ELEMENTS;
     const bool b_inside = column < panels * 32;
-    GPTR(const TB) b_from = w + ((g * panels + (b_inside ? column >> 5 : 0)) * depth + b_row) * 32 + (column & 31);
+    const int panel = g * panels + (b_inside ? column >> 5 : 0);
+    GPTR(const TB) b_from = w + (panel * panel_rows + rows_before + b_row) * 32 + (column & 31);
     int b_left = b_inside ? depth - b_row : 0; /* rows of B from this thread's first on */
 
     local_barrier(); /* the pixels' coordinates are there */
@@ -88,9 +102,9 @@ KERNEL_ENTRY {
     auto put = [&](int stage) {
 #if SINGLE
         uchar *tile = shared + stage * STAGE_BYTES;
-        const int byte = part * GATHER_BYTES;
+        const int unit = part / UNIT_ELEMENTS, element = part % UNIT_ELEMENTS;
         UNROLL for (int i = 0; i < COPIES; i++)
-            *(ushort *)(tile + tile_unit<DEPTH_UNITS>(first_row + i * ROW_STEP, byte >> 4) * 16 + (byte & 15)) = held[i];
+            ((ushort *)tile)[tile_unit<DEPTH_UNITS>(first_row + i * ROW_STEP, unit) * 8 + element] = held[i];
 #endif
     };
 
@@ -119,9 +133,20 @@ KERNEL_ENTRY {
     local_barrier(); /* every tile has come and is read: their memory now holds sums */
     const int channel_0 = g * columns;
     const bool aligned = ((y_off | y_ld | channel_0) & (16 / TC_bytes - 1)) == 0;
-    store_sums(y + (y_off + channel_0), shared, sums, m0 + row, n0 + first_column, shape.rows, columns, y_ld, aligned, warp,
-               lane, [&](float v, int m, int n) {
+#if TRANSPOSED
+    auto output = [&](int m) { return output_pixel(phase, m, sd, sh, sw, OH, OW); };
+    float *rows = (float *)(shared + warp * RowStage<STAGE_COLUMNS>::BYTES);
+    UNROLL for (int i = 0; i < MT; i++)
+        UNROLL for (int j = 0; j < NT; j += STAGE_COLUMNS / 8)
+            store_rows_at<STAGE_COLUMNS>(
+                y + (y_off + channel_0), rows, sums[i] + j, m0 + row + 16 * i, n0 + first_column + 8 * j, shape.rows,
+                columns, [&](int m) { return (output(m).image * pixels + output(m).pixel) * y_ld; }, aligned, lane,
+                [&](float v, int m, int n) { return EPILOGUE(v, output(m).image, output(m).pixel, channel_0 + n); });
+#else
+    store_sums(y + (y_off + channel_0), shared, sums, m0 + row, n0 + first_column, shape.rows, columns, y_ld, aligned,
+               warp, lane, [&](float v, int m, int n) {
                    const int image = m / pixels;
                    return EPILOGUE(v, image, m - image * pixels, channel_0 + n);
                });
+#endif
 }

@@ -24,11 +24,11 @@ FN void store_results(GPTR(TC) to, const float *v) {
 }
 
 /* A warp's sums go through `stage`, 16 rows of COLUMNS at a time: then a lane holds 8 columns of a row, the epilogue's
- * operands are read and the results written along rows.  `finish(v, m, n)` is the epilogue; `to` points at row 0,
- * column 0 of this product's result; `aligned` says that 8 columns may be stored in units of 16 bytes. */
-template <int COLUMNS, class F>
-FN void store_rows(GPTR(TC) to, float *stage, const float (*sums)[4], int m0, int n0, int rows, int columns, int stride,
-                   bool aligned, int lane, F finish) {
+ * operands are read and the results written along rows.  `finish(v, m, n)` is the epilogue; row m of this product's
+ * result begins at `to + place(m)`; `aligned` says that 8 columns may be stored in units of 16 bytes. */
+template <int COLUMNS, class P, class F>
+FN void store_rows_at(GPTR(TC) to, float *stage, const float (*sums)[4], int m0, int n0, int rows, int columns, P place,
+                      bool aligned, int lane, F finish) {
     stage_rows<COLUMNS>(stage, sums, lane);
     __syncwarp();
     ROLLED for (int i = 0; i < COLUMNS / 16; i++) {
@@ -36,14 +36,22 @@ FN void store_rows(GPTR(TC) to, float *stage, const float (*sums)[4], int m0, in
         const int m = m0 + row, n = n0 + column;
         const float *from = stage + row * RowStage<COLUMNS>::STEP + column;
         if (m >= rows) continue;
+        const int start = place(m);
         if (aligned && n + 8 <= columns) {
             float v[8];
             UNROLL for (int j = 0; j < 8; j++) v[j] = finish(from[j], m, n + j);
-            UNROLL for (int j = 0; j < 8; j += 16 / TC_bytes) store_results(to + (m * stride + n + j), v + j);
+            UNROLL for (int j = 0; j < 8; j += 16 / TC_bytes) store_results(to + (start + n + j), v + j);
         } else {
             ROLLED for (int j = 0; j < 8 && n + j < columns; j++)
-                TC_store(to, m * stride + n + j, finish(from[j], m, n + j));
+                TC_store(to, start + n + j, finish(from[j], m, n + j));
         }
     }
     __syncwarp();
+}
+/* The same for rows `stride` apart. */
+template <int COLUMNS, class F>
+FN void store_rows(GPTR(TC) to, float *stage, const float (*sums)[4], int m0, int n0, int rows, int columns, int stride,
+                   bool aligned, int lane, F finish) {
+    store_rows_at<COLUMNS>(
+        to, stage, sums, m0, n0, rows, columns, [&](int m) { return m * stride; }, aligned, lane, finish);
 }

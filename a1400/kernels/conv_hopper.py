@@ -58,7 +58,7 @@ def _weights(types: Mapping[str, np.dtype], s: Scalars, t: Tunables) -> TensorMa
 VARIANT = Variant(
     "hopper", "gpu", _geometry, TUNABLES, backends=("cuda",), source="conv_hopper", requires=_requires,
     supports=conv_tensor.supports(8), dynamic_bytes=_dynamic_bytes, min_blocks=1,
-    tensor_maps=(("w_map", "w", _weights),),
+    tensor_maps=(("w_map", "w", _weights),), tolerance=conv_tensor.TOLERANCE,
     constraint=lambda t: t["BM"] * t["BN"] <= 128 * 256 and (t["BN"] < 256 or t["BM"] <= 128),
     test_tunables=(
         {"BM": 64, "BN": 32, "STAGES": 3, "GROUPS": 2}, {"BM": 64, "BN": 64, "STAGES": 2, "BAND": 1},

@@ -1,8 +1,9 @@
-"""Variants of ``conv`` for tensor cores: an implicit matrix product, one source for all of them.
+"""Variants of ``conv`` and ``conv_transpose`` for tensor cores: implicit matrix products, one source for all of them.
 
 They differ in how many channels a copy of the input takes: 16 bytes of channels where channels, pixels and the start
 are multiples of that, else what divides them; single 16-bit channels pass through registers.  TF32 rounds f32 inputs to
-10 bits of mantissa, and must be asked for.
+10 bits of mantissa, and must be asked for.  A transposed convolution is a convolution for each of its phases: outputs
+whose coordinates agree modulo the stride, which the same taps reach.
 
 The limit, from the hardware's published figures: 16 of depth of a 128 x 128 tile are 524,288 operations, 256 cycles
 of an sm_80's tensor cores, in which its shared memory delivers 32 KiB.  Four warps of 64 x 64 read 16 KiB of fragments
@@ -24,12 +25,16 @@ import numpy as np
 from a1400 import dtypes
 from a1400.backends.base import DeviceInfo, Grid
 from a1400.kernels import conv_shape
+from a1400.kernels.gemm import MOST_BATCH_GROUPS
 from a1400.kernels.gemm_tensor import row_stage
 from a1400.kernels.spec import Scalars, Tunable, Tunables, Variant
 
 _SHORT = tuple(dtypes.from_short(n) for n in ("f16", "bf16"))
 _F32 = dtypes.from_short("f32")
 _TABLE = 16  # bytes of a row's coordinates
+# tensor cores add with fewer guard bits than a float addition has
+TOLERANCE = {"f32": (3e-5, 3e-5), "f16": (2e-3, 2e-3), "bf16": (1.6e-2, 1.6e-2)}
+_TF32 = {"f32": (1e-3, 1e-3)}
 
 TUNABLES = (
     Tunable("BM", 128, (32, 64, 128, 256), "output pixels of a block"),
@@ -42,6 +47,11 @@ TUNABLES = (
 )
 
 
+def phases(s: Scalars) -> int:
+    """Phases of a transposed convolution: outputs that the same taps reach."""
+    return int(s["sd"]) * int(s["sh"]) * int(s["sw"])
+
+
 def tiles(s: Scalars, t: Tunables) -> int:
     """Number of tiles of a group."""
     return -(-conv_shape.output_rows(s) // t["BM"]) * -(-(int(s["OC"]) // int(s["groups"])) // t["BN"])
@@ -50,6 +60,17 @@ def tiles(s: Scalars, t: Tunables) -> int:
 def geometry(s: Scalars, t: Tunables) -> tuple[Grid, Grid]:
     """A block for each tile of each group."""
     return (tiles(s, t), 1, int(s["groups"])), (32 * t["WM"] * t["WN"], 1, 1)
+
+
+def _phase_tiles(s: Scalars, t: Tunables) -> int:
+    """Number of tiles of a group's largest phase."""
+    sizes = (-(-int(s[out]) // int(s[stride])) for out, stride in (("OD", "sd"), ("OH", "sh"), ("OW", "sw")))
+    rows = int(s["N"]) * prod(sizes)
+    return -(-rows // t["BM"]) * -(-(int(s["OC"]) // int(s["groups"])) // t["BN"])
+
+
+def _phase_geometry(s: Scalars, t: Tunables) -> tuple[Grid, Grid]:
+    return (_phase_tiles(s, t), 1, int(s["groups"]) * phases(s)), (32 * t["WM"] * t["WN"], 1, 1)
 
 
 #: block tiles and their warps, worth trying for some shape
@@ -66,11 +87,11 @@ def _step_cycles(t: Tunables) -> float:
     return max(t["BM"] * t["BN"] / 64, (fragments + 32 * (t["BM"] + t["BN"])) / 128)
 
 
-def choose_tunables(info: DeviceInfo, s: Scalars) -> Mapping[str, int]:
+def choose_tunables(info: DeviceInfo, s: Scalars, transposed: bool = False) -> Mapping[str, int]:
     """The tile with the least work for the busiest processor of ``info``, by the estimate of :func:`_step_cycles`."""
 
     def cost(t: Tunables) -> float:
-        blocks = prod(geometry(s, t)[0])
+        blocks = prod((_phase_geometry if transposed else geometry)(s, t)[0])
         return -(-blocks // max(info.compute_units, 1)) * _step_cycles(t)
 
     return min(_TILES, key=cost)
@@ -118,13 +139,14 @@ def supports(gather: int) -> Callable[[Scalars], bool]:
     """Whether ``gather`` channels can be copied at once."""
 
     def divides(s: Scalars) -> bool:
-        sizes = (int(s["C"]) // int(s["groups"]), int(s["x_ld"]), int(s["x_off"]))
-        return all(size % gather == 0 for size in sizes)
+        groups = int(s["groups"])
+        sizes = (int(s["C"]) // groups, int(s["x_ld"]), int(s["x_off"]))
+        return all(size % gather == 0 for size in sizes) and groups * phases(s) <= MOST_BATCH_GROUPS
 
     return divides
 
 
-def _variant(gather: int, itemsize: int) -> Variant:
+def _variant(gather: int, itemsize: int, transposed: bool = False) -> Variant:
     full = gather * itemsize == 16
     tf32 = itemsize == 4
     name = ("tf32" if tf32 else "tensor") + ("" if full else f"_{gather}")
@@ -132,12 +154,17 @@ def _variant(gather: int, itemsize: int) -> Variant:
     tunables = tuple(replace(t, default=16) if t.name == "BK" and tf32 else t for t in TUNABLES)
     tests = ({"BM": 64, "BN": 32, "WN": 1, "STAGES": 3}, {"BM": 64, "BN": 64, "BK": 16, "STAGES": 2, "WM": 1})
     return Variant(
-        name, "gpu", geometry, tunables, backends=("cuda",), source="conv_tensor", defines={"GATHER": str(gather)},
+        name, "gpu", _phase_geometry if transposed else geometry, tunables, backends=("cuda",), source="conv_tensor",
+        defines={"GATHER": str(gather), "TRANSPOSED": str(int(transposed))},
         requires=_tf32_types if tf32 else tensor_types, supports=supports(gather), dynamic_bytes=_dynamic_bytes,
         constraint=_constraint(gather, itemsize), min_blocks=1, precision="tf32" if tf32 else "",
-        tolerance={"f32": (1e-3, 1e-3)} if tf32 else None, test_tunables=tests,
+        tolerance=_TF32 if tf32 else TOLERANCE, test_tunables=tests,
     )  # fmt: skip
 
 
-#: the widest copies first
-VARIANTS = (*(_variant(gather, 2) for gather in (8, 4, 2, 1)), *(_variant(gather, 4) for gather in (4, 2, 1)))
+# elements of a copy and bytes of an element, the widest copies first
+_COPIES = ((8, 2), (4, 2), (2, 2), (1, 2), (4, 4), (2, 4), (1, 4))
+#: of ``conv``
+VARIANTS = tuple(_variant(gather, itemsize) for gather, itemsize in _COPIES)
+#: of ``conv_transpose``
+TRANSPOSED = tuple(_variant(gather, itemsize, True) for gather, itemsize in _COPIES)

@@ -43,3 +43,26 @@ def tensor_cases() -> Iterable[Case]:
                types="bf16", slots=True)  # fmt: skip
     yield case("conv", "f16 gray 1-D", (1, 300, 1), 12, (9,), strides=(2,), pads=(4,), types="f16")
     yield case("conv", "f16 infinity", (1, 6, 6, 3), 8, (3, 3), pads=(1, 1), types="f16", special=float("inf"))
+
+
+def tensor_transpose_cases() -> Iterable[Case]:
+    """The same for ``conv_transpose``."""
+    yield case("transpose", "f16 2x2 stride 2", (2, 5, 6, 32), 40, (2, 2), strides=(2, 2), types="f16", slots=True)
+    yield case("transpose", "bf16 4x4 stride 2", (1, 6, 7, 16), 33, (4, 4), strides=(2, 2), pads=(1, 1), types="bf16",
+               slots=True)  # fmt: skip
+    yield case("transpose", "f16 3x3 stride 2", (2, 5, 4, 24), 8, (3, 3), strides=(2, 2), pads=(1, 0), high=(0, 1),
+               extra=(1, 1), types="f16", slots=True)  # fmt: skip
+    yield case("transpose", "f16 stride above kernel", (1, 4, 5, 8), 16, (2, 2), strides=(3, 3), types="f16",
+               slots=True)  # fmt: skip
+    yield case("transpose", "bf16 dilated", (1, 6, 5, 40), 7, (3, 3), strides=(2, 3), dilations=(3, 2), pads=(2, 1),
+               types="bf16")  # fmt: skip
+    yield case("transpose", "f16 3-D", (1, 3, 3, 4, 8), 9, (3, 2, 3), strides=(2, 2, 1), pads=(1, 0, 1), types="f16",
+               slots=True)  # fmt: skip
+    yield case("transpose", "f16 groups, range", (1, 5, 5, 32), 48, (3, 3), strides=(2, 2), groups=2, x_pad=8, y_pad=8,
+               offset=8, types="f16", slots=True)  # fmt: skip
+    yield case("transpose", "f16 many tiles", (1, 24, 25, 8), 136, (4, 4), strides=(2, 2), pads=(1, 1), types="f16")
+    yield case("transpose", "f16 to f32", (1, 5, 6, 6), 12, (4, 4), strides=(2, 2), types="f16,f16,f32,f32", slots=True)
+    yield case("transpose", "bf16 odd", (1, 6, 7, 5), 6, (4, 4), strides=(2, 2), pads=(1, 1), types="bf16", slots=True)
+    # some phases have no pixel
+    yield case("transpose", "f16 one pixel", (1, 1, 1, 8), 8, (2, 2), strides=(3, 3), types="f16", slots=True)
+    yield case("transpose", "f16 nan", (1, 5, 5, 8), 8, (3, 3), strides=(2, 2), types="f16", special=float("nan"))

@@ -17,7 +17,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from a1400.backends.base import Grid
-from a1400.kernels import conv_cases, conv_shape
+from a1400.kernels import conv_cases, conv_shape, conv_tensor, conv_tensor_cases
 from a1400.kernels.conv import CPU_TUNABLES, SIMPLE_TUNABLES, SLOTS, TYPE_VARIABLES, simple_geometry
 from a1400.kernels.conv_pack import transpose_tap_order, unpack_conv
 from a1400.kernels.gemm import floats_only, fp64_if_used
@@ -70,12 +70,13 @@ conv_transpose = register(
                 "cpu", "cpu", _cpu_geometry, CPU_TUNABLES, backends=("opencl",), source="cpu/conv_transpose",
                 vector_width=16, requires=floats_only, test_tunables=({"MR": 8, "KC": 256, "NPC": 4},),
             ),
+            *conv_tensor.TRANSPOSED,
             Variant(
                 "any", "any", simple_geometry, SIMPLE_TUNABLES, requires=fp64_if_used, test_tunables=({"ROWS": 1},)
             ),
         ),
         reference=_reference,
-        cases=conv_cases.transpose_cases,
+        cases=lambda: (*conv_cases.transpose_cases(), *conv_tensor_cases.tensor_transpose_cases()),
         flops=_flops,
         bytes=conv_shape.nbytes,
     )

@@ -38,19 +38,20 @@ def kernels(graph: str, info: DeviceInfo, allow: frozenset[str] = frozenset()) -
     lowering = Lowering(g, info, WeightStore(), allow)
     lowering.run()
     calls = [launch.call for launch in lowering.launches]
-    return [f"{c.spec.name}/{c.variant.name}" for c in calls if c.spec.name in ("conv", "conv_depthwise", "gemm")]
+    return [f"{c.spec.name}/{c.variant.name}" for c in calls if c.spec.name.startswith("conv") or c.spec.name == "gemm"]
 
 
 @pytest.mark.parametrize("graph", ["conv_f16", "conv_bf16"])
 def test_half_convolutions_reach_tensor_cores(graph: str) -> None:
     simt = ["conv/gpu", "gemm/gpu", "conv/gpu", "conv/gpu", "conv/gpu", "conv_depthwise/any"]
-    assert kernels(graph, cuda(75)) == simt
+    assert kernels(graph, cuda(75)) == [*simt, "conv_transpose/any", "conv_transpose/any"]
+    last = ["conv_depthwise/any", "conv_transpose/tensor", "conv_transpose/tensor"]
     for capability in (80, 86, 100):
         found = kernels(graph, cuda(capability))
-        assert found == ["conv/tensor_1", "gemm/tensor_t", "conv/tensor_2", "conv/tensor", "conv/tensor", simt[-1]]
+        assert found == ["conv/tensor_1", "gemm/tensor_t", "conv/tensor_2", "conv/tensor", "conv/tensor", *last]
     found = kernels(graph, cuda(90))
     assert found[1] in ("gemm/tensor_t", "gemm/hopper_t")  # by size
-    assert [found[0], *found[2:]] == ["conv/tensor_1", "conv/tensor_2", "conv/hopper", "conv/hopper", simt[-1]]
+    assert [found[0], *found[2:]] == ["conv/tensor_1", "conv/tensor_2", "conv/hopper", "conv/hopper", *last]
 
 
 def test_tf32_must_be_allowed() -> None:
@@ -69,8 +70,10 @@ def test_chosen_tiles_fit(size: int, channels: int) -> None:
         scalars = conv_scalars(x, y, (3, 3), (1, 1), (1, 1), (1, 1))
         for capability in (80, 86, 90, 100):
             info = cuda(capability)
-            tile = conv_tensor.choose_tunables(info, scalars)
-            for variant in conv_tensor.VARIANTS:
+            whole = conv_tensor.choose_tunables(info, scalars)
+            of_phases = conv_tensor.choose_tunables(info, {**scalars, "sh": 2, "sw": 2}, transposed=True)
+            for variant in (*conv_tensor.VARIANTS, *conv_tensor.TRANSPOSED):
+                tile = of_phases if variant in conv_tensor.TRANSPOSED else whole
                 dtype = np.dtype(np.float32) if variant.precision else dtypes.bfloat16
                 types = {"TA": dtype, "TB": dtype, "TC": dtype, "ACC": np.dtype(np.float32)}
                 fitted = variant.fit(info, types, scalars, tile)

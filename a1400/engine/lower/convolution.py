@@ -163,7 +163,11 @@ def _conv_transpose(lw: Lowering, node: Node) -> None:
     )  # fmt: skip
     slots = _image_slots(lw, node, target.dtype, acc)
     buffers = {"x": view.ref(), "w": packed.ref(), "y": target.ref()}
-    lw.launch("conv_transpose", types, buffers, scalars, slots=slots)
+    chosen = REGISTRY["conv_transpose"].choose(lw.info, types, scalars, slots, lw.allow)
+    tunables = tuning.lookup(lw.info, REGISTRY["conv_transpose"], chosen, types, scalars)
+    if chosen in conv_tensor.TRANSPOSED and not tunables:
+        tunables = conv_tensor.choose_tunables(lw.info, scalars, transposed=True)
+    lw.launch("conv_transpose", types, buffers, scalars, tunables=tunables, slots=slots)
 
 
 def _run_time_transpose(lw: Lowering, w: Value, groups: int, strides: Sequence[int], dilations: Sequence[int]) -> View:

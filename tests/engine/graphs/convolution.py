@@ -58,7 +58,8 @@ def conv_of_channel_range(g: Graph) -> Feeds:
 
 
 def _half_convolutions(dtype: np.dtype) -> Callable[[Graph], Feeds]:
-    """A stem of three channels, groups, a range of channels, 1 x 1 with what follows it, weights given at run time."""
+    """A stem of three channels, groups, a range of channels, 1 x 1 with what follows it, weights given at run time, and
+    transposed ones."""
 
     def builder(g: Graph) -> Feeds:
         b = Build(g)
@@ -67,6 +68,8 @@ def _half_convolutions(dtype: np.dtype) -> Callable[[Graph], Feeds]:
             return f32(*shape).astype(dtype)
 
         unpadded = {**CONV, "low": (0, 0), "high": (0, 0)}
+        double = {**unpadded, "strides": (2, 2), "output_padding": (0, 0)}
+        uneven = {**CONV, "strides": (2, 1), "output_padding": (1, 0)}
         stem = g.op("conv", b.input(rand(1, 11, 10, 3)), b.const(rand(16, 3, 3, 3)), **{**CONV, "strides": (2, 2)})
         stem = g.op("max", g.op("add", stem, b.const(rand(16))), b.const(np.zeros((), dtype)))
         x, residual = b.input(rand(2, 7, 6, 24)), b.input(rand(2, 7, 6, 40))
@@ -80,6 +83,8 @@ def _half_convolutions(dtype: np.dtype) -> Callable[[Graph], Feeds]:
             g.op("conv", part, b.const(rand(9, 8, 3, 3)), **CONV),
             g.op("conv", x, b.input(rand(16, 24, 3, 3)), **CONV),
             g.op("conv", x, b.const(rand(24, 1, 3, 3)), **{**CONV, "groups": 24}),
+            g.op("conv_transpose", x, b.const(rand(24, 10, 2, 2)), **double),
+            g.op("conv_transpose", part, b.input(rand(8, 9, 3, 3)), **uneven),
         )
 
     return builder
