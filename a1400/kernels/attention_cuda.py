@@ -150,7 +150,7 @@ def _decode_variant(low: int, limit: int, rows: int) -> Variant:
     tunables = (
         Tunable("MAX_D", limit, (limit,), "largest head size; says how many threads share a key"),
         Tunable("ROWS", rows, (1, 2, 4), "queries of a block, of one head or of heads with the same keys"),
-        Tunable("WARPS", 8, (4, 8), "warps of a block"),
+        Tunable("WARPS", 8 if rows > 1 else 16, (4, 8, 16), "warps of a block"),
     )
     return Variant(
         f"decode_d{limit}{'_shared' if rows > 1 else ''}", "gpu", _decode_geometry, tunables, ("cuda",),
