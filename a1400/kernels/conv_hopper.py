@@ -67,6 +67,10 @@ VARIANT = Variant(
 )  # fmt: skip
 
 
+#: pixels and channels of tiles worth trying for some shape
+TILES = ((128, 256), (128, 128), (128, 64), (64, 64), (128, 32))
+
+
 def choose_tunables(info: DeviceInfo, s: Scalars) -> Mapping[str, int]:
     """The tile with the least work for the busiest processor of ``info``, by tensor cores or shared memory."""
 
@@ -76,5 +80,5 @@ def choose_tunables(info: DeviceInfo, s: Scalars) -> Mapping[str, int]:
         fragments = 128 * (bm + bn * bm // 64)
         return -(-blocks // max(info.compute_units, 1)) * max(bm * bn / 32, (fragments + 128 * (bm + bn)) / 128)
 
-    bm, bn = min(((128, 256), (128, 128), (128, 64), (64, 64), (128, 32)), key=cost)
+    bm, bn = min(TILES, key=cost)
     return {"BM": bm, "BN": bn, "GROUPS": max(info.compute_units, 1)}

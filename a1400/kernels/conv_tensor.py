@@ -74,7 +74,7 @@ def _phase_geometry(s: Scalars, t: Tunables) -> tuple[Grid, Grid]:
 
 
 #: block tiles and their warps, worth trying for some shape
-_TILES = (
+TILES = (
     {"BM": 128, "BN": 128, "WM": 2, "WN": 2}, {"BM": 128, "BN": 64, "WM": 2, "WN": 2},
     {"BM": 64, "BN": 64, "WM": 2, "WN": 2}, {"BM": 128, "BN": 32, "WM": 4, "WN": 1},
     {"BM": 64, "BN": 32, "WM": 4, "WN": 1}, {"BM": 32, "BN": 32, "WM": 2, "WN": 1},
@@ -94,7 +94,7 @@ def choose_tunables(info: DeviceInfo, s: Scalars, transposed: bool = False) -> M
         blocks = prod((_phase_geometry if transposed else geometry)(s, t)[0])
         return -(-blocks // max(info.compute_units, 1)) * _step_cycles(t)
 
-    return min(_TILES, key=cost)
+    return min(TILES, key=cost)
 
 
 def _dynamic_bytes(types: Mapping[str, np.dtype], t: Tunables) -> int:

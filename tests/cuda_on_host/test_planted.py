@@ -17,6 +17,7 @@ from tests.cuda_on_host.backend import HostCudaBackend
 
 TILED = [
     ("gemm", "gpu"), ("gemm", "tensor_t"), ("gemm", "tensor_any"), ("gemm", "hopper_n"), ("conv", "gpu"),
+    ("conv", "tensor"), ("conv", "tensor_1"), ("conv", "hopper"), ("conv_transpose", "tensor"),
     ("transpose", "gpu"), ("attention", "gpu_d64"), ("cumsum", "team"),
 ]  # fmt: skip
 
