@@ -51,3 +51,11 @@ def test_differences():
     assert bench.difference("y", ours, ours[:2]).relative is None
     assert bench.difference("y", ours, np.zeros(4, np.float32)).largest == np.inf
     assert bench.difference("y", ours[:0], ours[:0]) == bench.Difference("y", 0.0, 0.0)
+
+
+def test_precision_reaches_load(cli, fake, model):
+    for command in ("explain", "bench"):
+        fake.loaded = {}
+        options = ["--rounds", 1, "--no-start"] if command == "bench" else []
+        assert cli(command, model, "--precision", "fp16", *options).exit_code == 0
+        assert fake.loaded["precision"] == "fp16"
