@@ -24,7 +24,7 @@ from tests.nvrtc.test_specs import IDS, PAIRS
 
 FLAGS = "-fsanitize=address,undefined -fsanitize-recover=address,undefined -fsanitize-sections=cuda_shared -g1"
 #: of one program; programs are the first and the last that a variant's cases need
-MOST_CASES = 4
+MOST_CASES = 2
 
 
 @cache

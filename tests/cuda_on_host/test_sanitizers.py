@@ -1,6 +1,6 @@
 """The specs' cases under AddressSanitizer and UndefinedBehaviorSanitizer, and accesses out of bounds that must show.
 
-Of each variant the first and the last program run, with up to four cases each, in one order of threads (variants
+Of each variant the first and the last program run, with up to two cases each, in one order of threads (variants
 alternate); ``A1400_SANITIZE=all`` runs every program.
 """
 
