@@ -31,6 +31,8 @@ KERNEL_ENTRY {
     ulong *const q_full = (ulong *)(v_tiles + TILE_BYTES * STAGES);
     ulong *const k_full = q_full + 1, *const k_free = k_full + STAGES;
     ulong *const v_full = k_free + STAGES, *const v_free = v_full + STAGES;
+    T **const results = (T **)(v_free + STAGES); /* of s0; wanted at the end, so that it need not have registers */
+    int *const queries = (int *)(results + 1);   /* from s0 on, maybe more than the block's */
     const int tid = local_id(0);
     const int blocks = (S + QUERIES - 1) / QUERIES;
     const int s0 = (blocks - 1 - group_id(0) % blocks) * QUERIES; /* causal: the longest first */
@@ -48,6 +50,8 @@ KERNEL_ENTRY {
             mbarrier_init(v_free + i, 4 * CONSUMERS);
         }
         mbarrier_init_fence();
+        *results = o + o_off + b * o_b + h * o_h + (long)s0 * o_s;
+        *queries = S - s0;
     }
     local_barrier();
 
@@ -146,8 +150,8 @@ KERNEL_ENTRY {
         /* results to rows, through the warp's part of q's tile: its products are done */
         attention_finish<MAX_D, 8>(q_tile, Q_PART, own, out, sum, lane);
         __syncwarp();
-        T *op = o + o_off + b * o_b + h * o_h + (long)(s0 + own) * o_s;
+        T *op = *results + (long)own * o_s;
         for (int p = 0; p * 64 < DV; p++)
-            store_rows<8>(op + p * 64, o_s, S - s0 - own, DV - p * 64, q_tile + p * Q_PART, own, 16, lane);
+            store_rows<8>(op + p * 64, o_s, *queries - own, DV - p * 64, q_tile + p * Q_PART, own, 16, lane);
     }
 }

@@ -62,7 +62,7 @@ def _tensor_variant(low: int, limit: int, tiles: int) -> Variant:
         Tunable("MAX_D", limit, (limit,), "largest head size; sizes the tiles and the results of a thread"),
         Tunable("WARPS", 4, (2, 4, 8), "warps of a block, which share tiles of keys"),
         Tunable("TILES", tiles, (1, 2), "16 queries of a warp, times this"),
-        Tunable("KEYS", 32 if limit * tiles >= 256 else 64, (32, 64, 128), "keys of a tile"),
+        Tunable("KEYS", 32 if limit * tiles >= 192 else 64, (32, 64, 128), "keys of a tile"),
         Tunable("HOLD_Q", int(limit * tiles <= 128), (0, 1), "queries stay in registers"),
     )
     return Variant(
@@ -150,7 +150,7 @@ def _decode_variant(low: int, limit: int, rows: int) -> Variant:
     tunables = (
         Tunable("MAX_D", limit, (limit,), "largest head size; says how many threads share a key"),
         Tunable("ROWS", rows, (1, 2, 4), "queries of a block, of one head or of heads with the same keys"),
-        Tunable("WARPS", 8 if rows > 1 else 16, (4, 8, 16), "warps of a block"),
+        Tunable("WARPS", 16 if limit > 128 and rows == 1 else 8, (4, 8, 16), "warps of a block"),
     )
     return Variant(
         f"decode_d{limit}{'_shared' if rows > 1 else ''}", "gpu", _decode_geometry, tunables, ("cuda",),
