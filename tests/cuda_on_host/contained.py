@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import faulthandler
 import mmap
 import os
+import resource
 import signal
 import time
 import warnings
@@ -24,6 +26,8 @@ def run(action: Callable[[], int], seconds: float) -> tuple[int, str]:
         child = os.fork()
     if child == 0:
         status = 1
+        faulthandler.disable()  # the parent tells
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         try:
             status = action()
         finally:

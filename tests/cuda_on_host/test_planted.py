@@ -13,7 +13,7 @@ from a1400.errors import A1400Error
 from a1400.kernels import check, load_all, source
 from a1400.kernels.check import can_run
 from a1400.kernels.spec import KernelCall
-from tests.cuda_on_host.backend import HostCudaBackend
+from tests.cuda_on_host.backend import ORDERS, HostCudaBackend
 
 TILED = [
     ("gemm", "gpu"), ("gemm", "tensor_t"), ("gemm", "tensor_any"), ("gemm", "hopper_n"), ("conv", "gpu"),
@@ -35,7 +35,7 @@ def findings(backend: HostCudaBackend, name: str, variant_name: str) -> list[str
     spec = load_all()[name]
     variant = spec.variant(variant_name)
     for case in spec.cases():
-        for index in range(len(backend.devices())):
+        for index in ORDERS:
             device = backend.open(index)
             if not can_run(spec, variant, case, device.info):
                 continue
