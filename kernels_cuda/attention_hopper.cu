@@ -147,7 +147,8 @@ KERNEL_ENTRY {
             wgmma_hold<MAX_D / 2>(&out[0][0]);
         }
 
-        /* results to rows, through the warp's part of q's tile: its products are done */
+        /* results to rows, through the group's part of q's tile, which the products of all its warps have read */
+        named_barrier(1 + tid / 128, 128);
         attention_finish<MAX_D, 8>(q_tile, Q_PART, own, out, sum, lane);
         __syncwarp();
         T *op = *results + (long)own * o_s;

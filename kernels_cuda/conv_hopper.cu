@@ -7,6 +7,7 @@
 #include "tensor_tile.cuh"
 #include "gemm_tensor.cuh"
 #include "hopper.cuh"
+#include "ring.cuh"
 #include "conv_gather.cuh"
 
 #define BK 64 /* 128 bytes: one row of the swizzle */
@@ -21,18 +22,6 @@
 #define BARRIERS_AT (ROWS_AT + CONSUMERS / 32 * RowStage<STAGE_COLUMNS>::BYTES)
 #define MOVE_REGISTERS (BM == 128 && BN == 256) /* 168 for each thread are too few to multiply, 72 enough to copy */
 #define COPIES (BM * 8 / PRODUCERS) /* rows of which a thread copies 16 bytes */
-
-/* Where in a ring: a stage, and the parity of the phase that its barriers are in. */
-struct Place {
-    int stage;
-    uint parity;
-};
-FN void advance(Place *p) {
-    if (++p->stage == STAGES) {
-        p->stage = 0;
-        p->parity ^= 1u;
-    }
-}
 
 KERNEL_ENTRY {
     DYNAMIC_SHARED(shared);
@@ -49,7 +38,7 @@ KERNEL_ENTRY {
         mbarrier_init_fence();
     }
     local_barrier();
-    Place at = {0, 0};
+    RingPlace<STAGES> at = {0, 0};
     if (thread >= CONSUMERS) {
 #if MOVE_REGISTERS
         registers_fewer<72>();
@@ -80,7 +69,7 @@ KERNEL_ENTRY {
                 }
                 cp_async_mbarrier_arrive(full + at.stage);
                 go_on(place, shape, BK);
-                advance(&at);
+                at.advance();
             }
         }
         cp_async_commit();
@@ -112,7 +101,7 @@ KERNEL_ENTRY {
             __syncwarp();
             if (t > 0 && lane == 0) mbarrier_arrive(empty + last);
             last = at.stage;
-            advance(&at);
+            at.advance();
         }
         wgmma_wait<0>();
         wgmma_hold<BN / 2>(sums);

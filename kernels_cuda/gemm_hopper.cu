@@ -12,6 +12,7 @@
 #include "tensor_tile.cuh"
 #include "gemm_tensor.cuh"
 #include "hopper.cuh"
+#include "ring.cuh"
 
 #define BK 64 /* 128 bytes: one row of the swizzle */
 #define GROUPS_OF_ROWS (BM / 64)
@@ -22,18 +23,7 @@
 #define STAGE_COLUMNS 32
 #define ROWS_AT (STAGES * STAGE_BYTES)
 #define BARRIERS_AT (ROWS_AT + CONSUMERS / 32 * RowStage<STAGE_COLUMNS>::BYTES)
-
-/* Where in a ring: a stage, and the parity of the phase that its barriers are in. */
-struct Place {
-    int stage;
-    uint parity;
-};
-FN void advance(Place *p) {
-    if (++p->stage == STAGES) {
-        p->stage = 0;
-        p->parity ^= 1u;
-    }
-}
+#define MOVE_REGISTERS (BM == 128) /* 168 for each thread are too few to multiply, 24 enough to copy */
 
 KERNEL_ENTRY {
     DYNAMIC_SHARED(shared);
@@ -49,9 +39,11 @@ KERNEL_ENTRY {
         mbarrier_init_fence();
     }
     local_barrier();
-    Place at = {0, 0};
+    RingPlace<STAGES> at = {0, 0};
     if (thread >= CONSUMERS) {
+#if MOVE_REGISTERS
         registers_fewer<24>();
+#endif
         if (thread != CONSUMERS) return;
         tma_prefetch(&a_map);
         tma_prefetch(&b_map);
@@ -71,12 +63,14 @@ KERNEL_ENTRY {
 #else
                 tma_load_4d(tb, &b_map, full + at.stage, t * BK, tile_n * BN, b1, b0);
 #endif
-                advance(&at);
+                at.advance();
             }
         }
         return;
     }
+#if MOVE_REGISTERS
     registers_more<240>();
+#endif
     const int group = thread / 128;
     float *stage = (float *)(shared + ROWS_AT + warp * RowStage<STAGE_COLUMNS>::BYTES);
     const bool aligned = ((c_off | c_b0 | c_b1 | c_m) & (16 / TC_bytes - 1)) == 0;
@@ -105,7 +99,7 @@ KERNEL_ENTRY {
             __syncwarp();
             if (t > 0 && lane == 0) mbarrier_arrive(empty + last);
             last = at.stage;
-            advance(&at);
+            at.advance();
         }
         wgmma_wait<0>();
         wgmma_hold<BN / 2>(sums);

@@ -14,6 +14,7 @@ from a1400.backends.base import Buffer, Device, DeviceInfo, Event, Stream
 from a1400.backends.cuda_compile import Compiler
 from a1400.backends.cuda_launch import CUDAProgram, Function, device_error, is_out_of_memory
 from a1400.backends.cuda_stream import CUDAStream
+from a1400.backends.once import OncePerKey
 from a1400.errors import A1400Error, DeviceMemoryError, KernelCompileError
 
 # cudaMalloc aligns to 256 bytes.
@@ -75,8 +76,7 @@ class CUDADevice(Device):
         self.dlpack_device = (dlpack.CUDA, info.index)
         self.encoder = cuda_tensor_map.driver_encoder
         self._lock = threading.Lock()
-        self._functions: dict[tuple[bytes, str], Function] = {}
-        self._building: dict[tuple[bytes, str], threading.Lock] = {}
+        self._functions: OncePerKey[tuple[bytes, str], Function] = OncePerKey()
         self._compiler: Compiler | None = None
         self._retired: deque[tuple[Any, Buffer]] = deque()  # what other libraries' work may still use, in its order
         try:
@@ -208,14 +208,7 @@ class CUDADevice(Device):
 
     def compile(self, name: str, source: str, entry: str, options: Sequence[str] = ()) -> CUDAProgram:
         key = (self.compiler.key(source, tuple(options)), entry)
-        function = self._functions.get(key)
-        if function is None:
-            with self._lock:
-                lock = self._building.setdefault(key, threading.Lock())
-            with lock:  # one build per key; different programs build in parallel
-                function = self._functions.get(key)
-                if function is None:
-                    function = self._functions[key] = self._build(key, name, source, tuple(options))
+        function = self._functions.get(key, lambda: self._build(key, name, source, tuple(options)))
         return CUDAProgram(self, function, name)
 
     def _build(self, key: tuple[bytes, str], name: str, source: str, options: tuple[str, ...]) -> Function:

@@ -16,6 +16,7 @@ import numpy as np
 from a1400.backends import dlpack, opencl_runtime
 from a1400.backends.base import Backend, Buffer, Device, DeviceInfo
 from a1400.backends.compile_log import compile_error
+from a1400.backends.once import OncePerKey
 from a1400.backends.opencl_info import cache_identity, enumerate_devices, pyopencl, shares_host_memory
 from a1400.backends.opencl_launch import OpenCLProgram, OpenCLStream, device_error, host_bytes
 from a1400.backends.program_cache import ProgramCache, digest
@@ -79,8 +80,7 @@ class OpenCLDevice(Device):
         # specialised for their work-group size.  Oclgrind's reports need the source.
         self._disk_cache = None if info.platform in ("Portable Computing Language", "Oclgrind") else ProgramCache()
         self._lock = threading.RLock()  # a buffer may be collected, and released, by the thread that holds it
-        self._programs: dict[bytes, Any] = {}
-        self._building: dict[bytes, threading.Lock] = {}
+        self._programs: OncePerKey[bytes, Any] = OncePerKey()
         self._in_use = 0
 
     @property
@@ -153,17 +153,12 @@ class OpenCLDevice(Device):
     def compile(self, name: str, source: str, entry: str, options: Sequence[str] = ()) -> OpenCLProgram:
         text = " ".join(options)
         key = digest(self._identity, text, source)
-        program = self._programs.get(key)
-        if program is None:
-            with self._lock:
-                lock = self._building.setdefault(key, threading.Lock())
-            with lock:  # one build per key; different programs build in parallel
-                program = self._programs.get(key)
-                if program is None:
-                    program = self._fetch(key, text)
-                    if program is None:
-                        program = self._build(key, name, source, text)
-                    self._programs[key] = program
+
+        def make() -> Any:
+            fetched = self._fetch(key, text)
+            return fetched if fetched is not None else self._build(key, name, source, text)
+
+        program = self._programs.get(key, make)
         return OpenCLProgram(self, program, name, entry)
 
     def _fetch(self, key: bytes, options: str) -> Any | None:

@@ -17,13 +17,13 @@ from html import escape
 from itertools import groupby
 from pathlib import Path
 
+from a1400.text import clean
 from a1400.verify.html_style import LEGEND, SCRIPT, STYLE
 from a1400.verify.results import MODES, PASS, DeviceRun, Report, Result
 from a1400.verify.summary import (
     Cell,
     Tally,
     cells,
-    clean,
     figure,
     modes,
     settings,

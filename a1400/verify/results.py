@@ -83,8 +83,8 @@ class Report:
 
     @property
     def passed(self) -> bool:
-        """Whether at least one device ran and none found anything."""
-        return bool(self.runs) and all(run.passed for run in self.runs)
+        """Whether anything was checked, on devices that all found nothing."""
+        return any(run.results for run in self.runs) and all(run.passed for run in self.runs)
 
     def failures(self) -> Iterator[tuple[DeviceRun, Result]]:
         """Every check that did not pass, with its device."""

@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
+from a1400.text import clean
 from a1400.verify.results import CRASH, ERROR, FAIL, HANG, MODES, PASS, DeviceRun, Report, Result
 
 #: outcomes from harmless to worst
@@ -91,6 +92,8 @@ def verdict(report: Report) -> str:
     devices = f"{len(report.runs)} device{'s' * (len(report.runs) != 1)}"
     if not report.runs:
         return "FAIL: no device was verified"
+    if not total and all(run.passed for run in report.runs):
+        return f"FAIL: nothing was checked on {devices}"
     if report.passed:
         return f"PASS: {total:,} check{'s' * (total != 1)} on {devices}"
     failed = sum(not r.passed for run in report.runs for r in run.results)
@@ -98,14 +101,6 @@ def verdict(report: Report) -> str:
     broken = sum(bool(run.problem) for run in report.runs)
     parts += [f"{broken} of {devices} could not be verified to the end"] if broken else []
     return "FAIL: " + ", and ".join(parts)
-
-
-def clean(text: object) -> str:
-    """``text`` on one line with nothing that a terminal or a reader could be fooled by.
-
-    Control characters, line ends and marks that turn the direction of writing become escapes.
-    """
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in str(text))
 
 
 def figure(value: float | None) -> str:

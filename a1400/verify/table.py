@@ -6,12 +6,12 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from a1400.text import clean
 from a1400.verify.results import PASS, DeviceRun, Report
 from a1400.verify.summary import (
     Cell,
     Tally,
     cells,
-    clean,
     figure,
     modes,
     subjects,

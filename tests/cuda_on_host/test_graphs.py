@@ -1,4 +1,4 @@
-"""Lowering, planning and execution on the CUDA sources: every small graph, and three whole architectures."""
+"""Lowering, planning and execution on the CUDA sources: every small graph, and the whole architectures."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from tests.cuda_on_host.backend import HostCudaBackend, HostCudaDevice
 from tests.engine import test_lowering
 from tests.engine.graphs import GRAPHS
 from tests.models import test_models
+from tests.models.export import NAMES
 
 
 @pytest.mark.parametrize("optimised", [False, True], ids=["plain", "optimised"])
@@ -17,7 +18,7 @@ def test_graph(name: str, optimised: bool, host_device: HostCudaDevice) -> None:
     test_lowering.test_graph(name, optimised, host_device)
 
 
-@pytest.mark.parametrize("name", ["bert", "speech_gru", "unet"])
+@pytest.mark.parametrize("name", NAMES)
 def test_architecture(
     name: str, host_device: HostCudaDevice, host_backend: HostCudaBackend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
