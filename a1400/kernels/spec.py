@@ -116,7 +116,10 @@ class SlotArgument:
 
 @dataclass(frozen=True)
 class Tunable:
-    """A compile-time integer that changes speed, never results.  ``values`` are those worth trying."""
+    """A compile-time integer that changes speed, never results.
+
+    ``values`` are those worth trying: all that ``a1400 tune`` searches and that a tuning table may hold.
+    """
 
     name: str
     default: int
@@ -140,6 +143,8 @@ class Variant:
     call with these scalars at all.  ``local_bytes(types, tunables)`` is the local memory of a work-group (a KiB or two
     need not be told); ``dynamic_bytes`` likewise the local memory that the launch asks for by size.  ``vector_width``
     > 1 asks for ``*_V`` slot macros.  ``test_tunables`` are further settings that the conformance tests run.
+    ``worth(types, scalars, tunables)`` leaves settings out of a search that cannot be fast for a call (a tile larger
+    than the matrix); unlike ``constraint`` it forbids nothing.
 
     ``defines`` are macros of this variant alone.  ``plain`` names slots that must be empty.  ``precision`` names a
     rounding of the inputs (``tf32``) that the caller must allow before the variant may be chosen; ``tolerance`` then
@@ -167,6 +172,7 @@ class Variant:
     precision: str = ""
     min_blocks: int = 0
     tolerance: Mapping[str, tuple[float, float]] | None = None
+    worth: Callable[[Mapping[str, np.dtype], Scalars, Tunables], bool] = lambda types, s, t: True
     tensor_maps: tuple[tuple[str, str, TensorMapRule], ...] = ()
 
     def settings(self, overrides: Mapping[str, int] | None = None) -> dict[str, int]:
@@ -263,6 +269,7 @@ class KernelSpec:
     the outputs from float64/integer inputs; ``arrays`` holds inputs by name (``inout`` as they were before).
     ``tolerance``: dtype short name -> (rtol, atol relative to the largest reference magnitude).
     ``flops``/``bytes``: cost of a launch from its scalars, for the roofline.
+    ``sizes``: the scalars that a tuned setting is bound to; empty: every whole number but offsets (``*_off``).
     ``defines``: macros that make one source serve several specs (the combine step of a reduction, say).
     """
 
@@ -286,6 +293,7 @@ class KernelSpec:
     flops: Callable[[Scalars], float] = lambda s: 0.0
     bytes: Callable[[Scalars], float] = lambda s: 0.0
     defines: Mapping[str, str] = field(default_factory=dict)
+    sizes: tuple[str, ...] = ()
 
     def variant(self, name: str) -> Variant:
         """The variant called ``name``."""
