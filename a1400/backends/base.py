@@ -11,6 +11,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from time import perf_counter
 from typing import Any
 
 import numpy as np
@@ -135,6 +136,19 @@ class Event(ABC):
         """Device time between two recorded events of one stream."""
 
 
+@dataclass(frozen=True)
+class Span:
+    """When one launch was enqueued and when it ran: seconds, all on the clock of ``time.perf_counter``.
+
+    ``called`` and ``returned`` bracket the host's call.
+    """
+
+    called: float
+    returned: float
+    start: float
+    end: float
+
+
 class Stream(ABC):
     """An in-order queue of device work."""
 
@@ -148,6 +162,26 @@ class Stream(ABC):
     @abstractmethod
     def time(self, launches: Sequence[BoundLaunch]) -> list[float]:
         """Run the launches one by one and return each one's device time in seconds."""
+
+    def trace(self, launches: Sequence[BoundLaunch]) -> list[Span]:
+        """Run the launches as :meth:`run` does, one behind the other without waiting; when each of them ran.
+
+        Waits for the last.  The default puts an event before and behind each launch.
+        """
+        self.synchronize()
+        origin, zero = self.record(), perf_counter()
+        marks = []
+        for launch in launches:
+            called = perf_counter()
+            before = self.record()
+            self.run([launch])
+            after = self.record()
+            marks.append((called, perf_counter(), before, after))
+        self.synchronize()
+        return [
+            Span(called, returned, zero + before.seconds_since(origin), zero + after.seconds_since(origin))
+            for called, returned, before, after in marks
+        ]
 
     @abstractmethod
     def write(self, buffer: Buffer, array: np.ndarray) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from a1400.backends.base import Argument, BoundLaunch, Buffer, DeviceInfo, Event, Grid, Program, Stream
+from a1400.backends.base import Argument, BoundLaunch, Buffer, DeviceInfo, Event, Grid, Program, Span, Stream
 from a1400.backends.opencl_info import pyopencl
 from a1400.errors import A1400Error, DeviceError, DeviceMemoryError, KernelArgumentError, KernelCompileError
 
@@ -154,19 +154,43 @@ class OpenCLStream(Stream):
         launch: Any = None
         with self._lock:
             try:
-                if self._profiling is None:
-                    flag = cl.command_queue_properties.PROFILING_ENABLE
-                    self._profiling = cl.CommandQueue(self.device.context, self.device.handle, properties=flag)
+                queue = self._profiling_queue()
                 for launch in launches:
                     if launch.global_size is None:
                         seconds.append(0.0)
                         continue
-                    event = self._enqueue(self._profiling, launch.kernel, launch.global_size, launch.group_size)
+                    event = self._enqueue(queue, launch.kernel, launch.global_size, launch.group_size)
                     event.wait()
                     seconds.append((event.profile.end - event.profile.start) * 1e-9)
             except cl.Error as error:
                 raise device_error(error, self.device.info, f"timing kernel {_name(launch)!r}") from error
         return seconds
+
+    def _profiling_queue(self) -> Any:
+        cl = pyopencl()
+        if self._profiling is None:
+            flag = cl.command_queue_properties.PROFILING_ENABLE
+            self._profiling = cl.CommandQueue(self.device.context, self.device.handle, properties=flag)
+        return self._profiling
+
+    def trace(self, launches: Sequence[BoundLaunch]) -> list[Span]:
+        self.synchronize()
+        calls: list[tuple[float, float, Any]] = []
+        launch: Any = None
+        clock = time.perf_counter
+        with self._lock:
+            try:
+                queue = self._profiling_queue()
+                for launch in launches:
+                    called = clock()
+                    event = None
+                    if launch.global_size is not None:
+                        event = self._enqueue(queue, launch.kernel, launch.global_size, launch.group_size)
+                    calls.append((called, clock(), event))
+                queue.finish()
+                return device_spans(calls)
+            except self._error as error:
+                raise device_error(error, self.device.info, f"timing kernel {_name(launch)!r}") from error
 
     def write(self, buffer: Buffer, array: np.ndarray) -> None:
         self._copy("writing", buffer, array)
@@ -201,6 +225,27 @@ class OpenCLStream(Stream):
             self.queue.finish()
         except self._error as error:
             raise device_error(error, self.device.info, "waiting for enqueued work") from error
+
+
+def device_spans(calls: Sequence[tuple[float, float, Any]]) -> list[Span]:
+    """When profiled events ran, on the host's clock; each call is (called, returned, event, or None for no work).
+
+    The driver stamps an event as queued during the host's call, so every call bounds how far the clocks are apart.
+    """
+    stamps = [event and [getattr(event.profile, name) * 1e-9 for name in ("queued", "start", "end")]
+              for _, _, event in calls]  # fmt: skip
+    bounds = [(s[0] - returned, s[0] - called) for (called, returned, _), s in zip(calls, stamps) if s]
+    apart = 0.0
+    if bounds:
+        low, high = max(low for low, _ in bounds), min(high for _, high in bounds)
+        if low > high:  # stamps are not what they should be: the middle of all
+            low = high = sorted((low + high) / 2 for low, high in bounds)[len(bounds) // 2]
+        apart = (low + high) / 2
+    spans = []
+    for (called, returned, _), s in zip(calls, stamps):
+        start = s[1] - apart if s else returned
+        spans.append(Span(called, returned, start, max(s[2] - apart if s else returned, start)))
+    return spans
 
 
 def _name(launch: Any) -> str:
