@@ -14,9 +14,12 @@ from a1400.optimizer import optimize
 from tests.models.export import export
 from tests.nvrtc.compiler import device
 
+#: what the programs of whole models are compiled for; bf16's differ from fp16's in the type's name alone
+PRECISIONS = ("fp32", "fp16", "tf32")
+
 
 @cache
-def model_calls(name: str, architecture: str) -> tuple[KernelCall, ...]:
+def model_calls(name: str, architecture: str, precision: str) -> tuple[KernelCall, ...]:
     """One call for each distinct program that a model of ``tests.models.export`` needs on ``architecture``."""
     load_all()
     path, feeds = export(name)
@@ -26,7 +29,7 @@ def model_calls(name: str, architecture: str) -> tuple[KernelCall, ...]:
     except NeedsValue as need:
         graph = source.graph(shapes, {n: feeds[n] for n in need.inputs})
     info = device(architecture)
-    optimize(graph, info=info)
-    lowering = Lowering(graph, info, WeightStore())
+    optimize(graph, info=info, precision=precision)
+    lowering = Lowering(graph, info, WeightStore(), frozenset({precision}))
     lowering.run()
     return tuple({x.call.program_key: x.call for x in lowering.launches}.values())

@@ -16,7 +16,7 @@ from a1400.kernels.spec import KernelCall
 from tests.models.export import NAMES
 from tests.nvrtc.cases import text
 from tests.nvrtc.compiler import ARCHITECTURES, Usage, compile_all, known, nvrtc
-from tests.nvrtc.models import model_calls
+from tests.nvrtc.models import PRECISIONS, model_calls
 
 _REGISTERS = 65536  # of a multiprocessor
 _MOST_THREADS = {"sm_75": 1024, "sm_80": 2048, "sm_86": 1536, "sm_89": 1536, "sm_90a": 2048, "sm_100": 2048}
@@ -48,8 +48,9 @@ def main() -> None:
     calls: dict[tuple[str, str], KernelCall] = {}
     for architecture in filter(known, ARCHITECTURES):
         for name in NAMES:
-            for made in model_calls(name, architecture):
-                calls.setdefault((text(made), architecture), made)
+            for precision in PRECISIONS:
+                for made in model_calls(name, architecture, precision):
+                    calls.setdefault((text(made), architecture), made)
     answers = compile_all(calls)
     rows = [row(made, a, done.usage) for ((_, a), made), done in zip(calls.items(), answers, strict=True)]
     head = [
