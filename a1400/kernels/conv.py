@@ -35,7 +35,7 @@ from a1400.kernels.spec import Case, KernelSpec, Scalars, Slot, Tunable, Tunable
 TYPES = tuple(dtypes.from_short(n) for n in ("f32", "f16", "bf16", "f64", "i32", "i8", "u8"))
 ACC = tuple(dtypes.from_short(n) for n in ("f32", "f64", "i32"))
 TYPE_VARIABLES = {"TA": TYPES, "TB": TYPES, "TC": TYPES, "ACC": ACC}
-SLOTS = (Slot("EPILOGUE", ("b", "m", "n"), "ACC", "each sum before it is stored"),)
+SLOTS = (Slot("EPILOGUE", ("b", "m", "n"), "ACC", "each sum before it is stored", conv_shape.outputs),)
 
 
 def choose_tunables(info: DeviceInfo, scalars: Scalars) -> Mapping[str, int]:

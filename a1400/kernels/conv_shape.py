@@ -91,6 +91,11 @@ def taps(s: Scalars) -> int:
     return int(s["KD"]) * int(s["KH"]) * int(s["KW"])
 
 
+def outputs(s: Scalars) -> float:
+    """Elements of the result."""
+    return output_rows(s) * float(s["OC"])
+
+
 def flops(s: Scalars) -> float:
     """Multiplications and additions of a convolution."""
     return 2.0 * output_rows(s) * float(s["OC"]) * taps(s) * (float(s["C"]) / float(s["groups"]))

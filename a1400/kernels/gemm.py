@@ -34,8 +34,10 @@ _ALL = tuple(dtypes.from_short(n) for n in (*SHORT, "f64", "i32", "i64", "u32", 
 _SMALL_FLOATS = tuple(dtypes.from_short(n) for n in SHORT)
 _ACC = tuple(dtypes.from_short(n) for n in ("f32", "f64", "i32", "i64", "u32", "u64"))
 _SLOTS = (
-    Slot("PROLOGUE", ("b", "m", "k"), "TA", "each element of A before it is multiplied"),
-    Slot("EPILOGUE", ("b", "m", "n"), "ACC", "each sum before it is stored"),
+    Slot("PROLOGUE", ("b", "m", "k"), "TA", "each element of A before it is multiplied",
+         lambda s: float(_batch(s) * s["M"] * s["K"])),
+    Slot("EPILOGUE", ("b", "m", "n"), "ACC", "each sum before it is stored",
+         lambda s: float(_batch(s) * s["M"] * s["N"])),
 )
 MOST_BATCH_GROUPS = 65535  # CUDA's limit in dimensions 1 and 2; kernels loop over the rest
 

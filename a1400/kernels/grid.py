@@ -179,6 +179,8 @@ SPEC = register(
         ),
         reference=reference,
         cases=cases,
+        # two linear blends along x and one along y, each of a difference, a product and a sum
+        flops=lambda s: 9.0 * s["B"] * s["OH"] * s["OW"] * s["C"],
         types={"T": (F32, F16, BF16), "TG": (F32, F16, BF16)},
         exact=False,
         tolerance={"f32": (2e-5, 2e-5), "f16": (2e-3, 2e-3), "bf16": (1.6e-2, 1.6e-2)},

@@ -197,7 +197,13 @@ def _apply_cases() -> Iterator[Case]:
 
 # ---- specs ---------------------------------------------------------------------------------------------------
 
-_PROLOGUE = Slot("PROLOGUE", _COORDS, "f32", "applied to each element")
+
+
+def _elements(s: Scalars) -> float:
+    return float(s["N"] * s["P"] * s["C"])
+
+
+_PROLOGUE = Slot("PROLOGUE", _COORDS, "f32", "applied to each element", _elements)
 
 PARTIAL = register(
     KernelSpec(
@@ -245,7 +251,9 @@ APPLY = register(
         reference=_apply_reference,
         cases=_apply_cases,
         types={"T": _TYPES, "OUT": _TYPES},
-        slots=(_PROLOGUE, Slot("EPILOGUE", _COORDS, "f32", "applied to each result: scale, bias, activation")),
+        slots=(
+            _PROLOGUE, Slot("EPILOGUE", _COORDS, "f32", "applied to each result: scale, bias, activation", _elements),
+        ),
         exact=False,
         flops=lambda s: 2.0 * s["N"] * s["P"] * s["C"],
         bytes=lambda s: 8.0 * s["N"] * s["P"] * s["C"],

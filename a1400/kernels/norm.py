@@ -140,6 +140,10 @@ def _cases(extra: str) -> Iterator[Case]:
 _OUTPUTS = {"": "", "residual": "out sum: T", "stats": "out mean_out: f32\nout inv_std: f32"}
 
 
+def _elements(s: Scalars) -> float:
+    return float(s["rows"] * s["n"])
+
+
 def _spec(name: str, center: bool, extra: str = "") -> KernelSpec:
     defines = {"NORM_CENTER": "1" if center else "0"}
     if extra:
@@ -154,8 +158,8 @@ def _spec(name: str, center: bool, extra: str = "") -> KernelSpec:
         cases=lambda: _cases(extra),
         types={"T": dtypes.FLOATS, "OUT": dtypes.FLOATS},
         slots=(
-            Slot("PROLOGUE", coords, "T", "applied to each element: a residual that is added"),
-            Slot("EPILOGUE", coords, "T", "applied to each result: scale, bias; its value has type OUT"),
+            Slot("PROLOGUE", coords, "T", "applied to each element: a residual that is added", _elements),
+            Slot("EPILOGUE", coords, "T", "applied to each result: scale, bias; its value has type OUT", _elements),
         ),
         exact=False,
         # values far from zero lose bits in x - mean on any machine: measured against the result's scale

@@ -144,7 +144,8 @@ def _spec(rank: int) -> KernelSpec:
         reference=reference(rank),
         cases=cases(rank),
         types={"T": dtypes.ALL},
-        slots=(Slot("BODY", tuple(f"c{d}" for d in dims), "f32", "the expression; its operand 0 is a dummy"),),
+        slots=(Slot("BODY", tuple(f"c{d}" for d in dims), "f32", "the expression; its operand 0 is a dummy",
+                    count=lambda s: float(prod(_sizes(s, rank)))),),
         bytes=lambda s: 4.0 * prod(_sizes(s, rank)),
     )
 

@@ -286,7 +286,7 @@ def _spec(kind: str) -> KernelSpec:
         reference=_reference(kind),
         cases=lambda: _cases(kind),
         types={"T": allowed, "OUT": dtypes.FLOATS + dtypes.INTS},
-        slots=(Slot("EPILOGUE", ("b", "m", "n"), "T", "applied to each result; its value has type OUT"),),
+        slots=(Slot("EPILOGUE", ("b", "m", "n"), "T", "applied to each result; its value has type OUT", _outputs),),
         exact=kind == "max",
         flops=lambda s: float(_work(s)),
         bytes=lambda s: 4.0 * (s["N"] * s["D"] * s["H"] * s["W"] * s["C"] + _outputs(s)),

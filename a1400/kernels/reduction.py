@@ -347,8 +347,9 @@ def _spec(kind: str, rows: bool) -> KernelSpec:
         cases=lambda: _cases(kind, rows),
         types={"T": dtypes.ALL, "ACC": acc, "OUT": dtypes.ALL},
         slots=(
-            Slot("PROLOGUE", coords, "T", "applied to each element; its value has ACC's register type"),
-            Slot("EPILOGUE", ("o",) if rows else ("o", "i"), "ACC", "applied to each result; its value has type OUT"),
+            Slot("PROLOGUE", coords, "T", "applied to each element; its value has ACC's register type", _elements),
+            Slot("EPILOGUE", ("o",) if rows else ("o", "i"), "ACC", "applied to each result; its value has type OUT",
+                 _outputs),
         ),
         exact=k.exact,
         flops=lambda s: float(_elements(s)),

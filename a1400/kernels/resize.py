@@ -168,7 +168,8 @@ SPEC = register(
         reference=reference,
         cases=cases,
         types={"T": (F32, F16, BF16)},
-        slots=(Slot("EPILOGUE", ("b", "m", "c"), "f32", "the resized value, before it is stored"),),
+        slots=(Slot("EPILOGUE", ("b", "m", "c"), "f32", "the resized value, before it is stored",
+                    lambda s: float(s["B"] * s["OD"] * s["OH"] * s["OW"] * s["C"])),),
         flops=lambda s: 2.0 * s["B"] * s["OD"] * s["OH"] * s["OW"] * s["C"] * s["TD"] * s["TH"] * s["TW"],
         bytes=lambda s: 8.0 * s["B"] * s["OD"] * s["OH"] * s["OW"] * s["C"],
     )

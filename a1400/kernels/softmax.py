@@ -201,8 +201,8 @@ def _spec(name: str, rows: bool) -> KernelSpec:
         cases=_row_cases if rows else _strided_cases,
         types={"T": dtypes.FLOATS, "OUT": dtypes.FLOATS},
         slots=(
-            Slot("PROLOGUE", coords, "T", "applied to each element: scale, mask"),
-            Slot("EPILOGUE", coords, "T", "applied to each result; its value has type OUT"),
+            Slot("PROLOGUE", coords, "T", "applied to each element: scale, mask", _count),
+            Slot("EPILOGUE", coords, "T", "applied to each result; its value has type OUT", _count),
         ),
         exact=False,
         flops=lambda s: 12.0 * _count(s),

@@ -70,12 +70,14 @@ class Slot:
     the macro's value replaces it.  Without an expression it is the identity.  Variants with
     ``vector_width`` W also get ``NAME_V(v, c0, ...)`` on W consecutive positions of the last coordinate (all
     W must be inside the operands).  ``input`` names the dtype of the value handed in: its register type.
+    ``count(scalars)`` is how often a launch evaluates it, for the roofline.
     """
 
     name: str
     coords: tuple[str, ...]
     input: str
     doc: str = ""
+    count: Callable[[Scalars], float] = lambda s: 0.0
 
 
 @dataclass(frozen=True)
@@ -268,7 +270,8 @@ class KernelSpec:
     ``types``: dtype variables with the dtypes each may take.  ``reference(arrays, scalars, case)`` returns
     the outputs from float64/integer inputs; ``arrays`` holds inputs by name (``inout`` as they were before).
     ``tolerance``: dtype short name -> (rtol, atol relative to the largest reference magnitude).
-    ``flops``/``bytes``: cost of a launch from its scalars, for the roofline.
+    ``flops``/``bytes``: cost of a launch from its scalars, for the roofline, without its slots; bytes count each
+    element that is read or written once, and as four bytes wide.  Where it says 0, the buffers count as they are.
     ``sizes``: the scalars that a tuned setting is bound to; empty: every whole number but offsets (``*_off``).
     ``defines``: macros that make one source serve several specs (the combine step of a reduction, say).
     """
