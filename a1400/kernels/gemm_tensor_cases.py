@@ -28,6 +28,7 @@ def _typed(kind: str, full: bool) -> Iterable[Case]:
     yield from _both("floats out", 70, 136, 96, f"{kind},{kind},f32,f32", batch=(1, 2), share_b=True, a_pad=8, offset=8)
     if not full:
         return
+    yield from _both("deep", 18, 40, 408, types)  # a ring of tiles goes round more than once
     yield from _both("odd result", 19, 72, 32, types, c_pad=3, offset=16)
     # units that are not whole at a row's end, though every row begins at one
     yield from _both("cut rows", 21, 67, 43, types, a_pad=5, b_pad=5, slots=bias_relu_add((1, 21, 67)))

@@ -18,6 +18,9 @@ template <class T> struct List {
         return items[count++];
     }
     void add(const T &item) { more() = item; }
+    void drop(unsigned i) {
+        __builtin_memmove(items + i, items + i + 1, (--count - i) * sizeof(T));
+    }
     void drop_first(unsigned n) {
         count -= n;
         if (n) __builtin_memmove(items, items + n, count * sizeof(T));
@@ -103,7 +106,7 @@ static void copies_end() { perform_copies(current, copies[current].count); }
 static bool deliver_copies() {
     for (unsigned t = 0; t < threads; t++)
         for (unsigned i = 0; i < copies[t].count; i++)
-            if (copies[t].items[i].kind == Copy::ARRIVE) {
+            if (copies[t].items[i].kind == Copy::ARRIVE && waited_for(copies[t].items[i].to)) {
                 perform_copies(t, i + 1);
                 return true;
             }

@@ -167,6 +167,11 @@ __attribute__((noinline)) static void wait_for(const char *what, const void *obj
     f.number = number;
     wait(WAITING, 0, line);
 }
+static bool waited_for(const void *object) {
+    for (unsigned i = 0; i < threads; i++)
+        if (fibers[i].state == WAITING && fibers[i].object == object) return true;
+    return false;
+}
 static void wake(const char *what, const void *object, unsigned number) {
     for (unsigned i = 0; i < threads; i++) {
         Fiber &f = fibers[i];

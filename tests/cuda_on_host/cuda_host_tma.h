@@ -103,12 +103,16 @@ static void tiles_thread_ends() {
         if (!stores[current].items[i].commit)
             fail(stores[current].items[i].line, "tma_store: the thread ends without a tma_store_wait for it");
 }
+/* Copies arrive in any order: one that nobody waits for stays away. */
 static bool deliver_tile() {
-    if (!loads.count) return false;
-    const Tile5 t = loads.items[0];
-    loads.drop_first(1);
-    perform(t);
-    return true;
+    for (unsigned i = 0; i < loads.count; i++) {
+        const Tile5 t = loads.items[i];
+        if (!waited_for(t.bar)) continue;
+        loads.drop(i);
+        perform(t);
+        return true;
+    }
+    return false;
 }
 static void tiles_end() {
     if (loads.count) fail(loads.items[0].line, "tma_load: the block ends while it is under way");

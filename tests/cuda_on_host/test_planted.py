@@ -20,12 +20,14 @@ TILED = [
     ("conv", "tensor"), ("conv", "tensor_1"), ("conv", "hopper"), ("conv_transpose", "tensor"),
     ("transpose", "gpu"), ("attention", "gpu_d64"), ("cumsum", "team"),
 ]  # fmt: skip
+#: kernels whose warps wait for each other, and for the copy engine, at memory barriers
+PIPELINED = [("gemm", "hopper_n"), ("conv", "hopper"), ("attention", "hopper_d64")]
 
 
-def without_barrier(text: str, which: int) -> str:
-    """The program with one ``local_barrier();`` of its source file removed."""
+def without_barrier(text: str, which: int, pattern: str) -> str:
+    """The program with one barrier of its source file, as found by ``pattern``, removed."""
     head, mark, body = text.rpartition("\n#line 1 ")
-    places = [m.span() for m in re.finditer(r"local_barrier\(\);", body)]
+    places = [m.span() for m in re.finditer(pattern, body)]
     start, end = places[which]
     return head + mark + body[:start] + body[end:]
 
@@ -52,18 +54,31 @@ def findings(backend: HostCudaBackend, name: str, variant_name: str) -> list[str
 def test_each_removed_barrier_is_found(
     name: str, variant: str, host_backend: HostCudaBackend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    _check_that_each_is_found(name, variant, r"local_barrier\(\);", host_backend, monkeypatch)
+
+
+@pytest.mark.parametrize(("name", "variant"), PIPELINED, ids=[f"{n}-{v}" for n, v in PIPELINED])
+def test_each_removed_wait_is_found(
+    name: str, variant: str, host_backend: HostCudaBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _check_that_each_is_found(name, variant, r"mbarrier_wait\([^;]*\);", host_backend, monkeypatch)
+
+
+def _check_that_each_is_found(
+    name: str, variant: str, pattern: str, backend: HostCudaBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
     spec = load_all()[name]
-    own = source.source_text(spec, spec.variant(variant), "cuda")
-    count = len(re.findall(r"local_barrier\(\);", own))
+    own = source.source_text(spec, spec.variant(variant), "cuda").rpartition("\n#line 1 ")[2]
+    count = len(re.findall(pattern, own))
     assert count
     missed = []
     for which in range(count):
 
         def tampered(call: KernelCall, language: str, which: int = which) -> str:
-            return without_barrier(source.program_text(call, language), which)
+            return without_barrier(source.program_text(call, language), which, pattern)
 
         monkeypatch.setattr(check, "program_text", tampered)
-        found = findings(host_backend, name, variant)
+        found = findings(backend, name, variant)
         print(f"{name}/{variant} without barrier {which}: {found[:1]}")
         if not found:
             missed.append(which)
