@@ -68,29 +68,34 @@ def export(
 ) -> tuple[Path, dict[str, np.ndarray]]:
     """Export architecture ``name``; returns the file and example inputs (same values on every call)."""
     made = recipe(name, size)
-    with warnings.catch_warnings(), _quiet():
-        warnings.simplefilter("ignore")
-        exporter = made.dynamo if dynamo is None else dynamo
-        path = (folder or _session_folder()) / f"{name}-{size}-{'dynamo' if exporter else 'script'}.onnx"
-        if not path.exists():
-            _write(made, path, exporter)
+    exporter = made.dynamo if dynamo is None else dynamo
+    path = (folder or _session_folder()) / f"{name}-{size}-{'dynamo' if exporter else 'script'}.onnx"
+    if not path.exists():
+        write(made, path, exporter)
     return path, {k: v.numpy() for k, v in made.inputs.items()}
 
 
 def recipe(name: str, size: str = "small") -> Recipe:
     """The architecture itself with the weights that ``export`` writes (the same on every call)."""
     builder = _builder(name)
+    return seeded(name, lambda: builder(size))
+
+
+def seeded(name: str, make: Callable[[], Recipe]) -> Recipe:
+    """What ``make`` builds, with random weights that depend on ``name`` alone."""
     torch.manual_seed(sum(name.encode()))
     with warnings.catch_warnings(), _quiet():
         warnings.simplefilter("ignore")
-        made = builder(size)
+        made = make()
         _calibrate(made.network)
     return made
 
 
-def _write(recipe: Recipe, path: Path, dynamo: bool) -> None:
+def write(recipe: Recipe, path: Path, dynamo: bool = False) -> None:
+    """Export ``recipe`` to ``path``; the file appears there when it is whole."""
     partial = path.with_suffix(".partial.onnx")
-    with torch.no_grad():
+    with torch.no_grad(), warnings.catch_warnings(), _quiet():
+        warnings.simplefilter("ignore")
         torch.onnx.export(
             recipe.network.eval(), tuple(recipe.inputs.values()), str(partial), input_names=list(recipe.inputs),
             output_names=recipe.outputs, dynamic_axes=None if dynamo else recipe.dynamic or None, dynamo=dynamo,

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from tests.models.export import Recipe, model
 
 
-class _Pick(nn.Module):
+class Pick(nn.Module):
     """Calls the network with named inputs and returns the named outputs as plain tensors."""
 
     def __init__(self, network: nn.Module, inputs: list[str], outputs: list[str], **fixed: Any) -> None:
@@ -23,18 +23,21 @@ class _Pick(nn.Module):
         return tuple(result[name] for name in self.outputs)
 
 
-def _recipe(
+def named(
     network: nn.Module, inputs: dict[str, Tensor], outputs: list[str], dynamic: dict[str, dict[int, str]] | None = None,
     **fixed: Any,
 ) -> Recipe:  # fmt: skip
-    return Recipe(_Pick(network.eval(), list(inputs), outputs, **fixed), inputs, outputs, dynamic or {})
+    """A recipe of a network of that package, whose inputs and outputs go by name."""
+    return Recipe(Pick(network.eval(), list(inputs), outputs, **fixed), inputs, outputs, dynamic or {})
 
 
-def _tokens(batch: int, length: int, words: int) -> Tensor:
+def tokens(batch: int, length: int, words: int) -> Tensor:
+    """Token numbers [batch, length] below ``words``."""
     return torch.randint(0, words, (batch, length), generator=torch.Generator().manual_seed(1))
 
 
-def _pixels(side: int, batch: int = 1) -> Tensor:
+def pixels(side: int, batch: int = 1) -> Tensor:
+    """Images [batch, 3, side, side]."""
     return torch.randn(batch, 3, side, side, generator=torch.Generator().manual_seed(1))
 
 
@@ -54,8 +57,8 @@ def bert(size: str) -> Recipe:
     mask = torch.ones(batch, length, dtype=torch.int64)
     if batch > 1:
         mask[1, length // 2 :] = 0
-    inputs = {"input_ids": _tokens(batch, length, config.vocab_size), "attention_mask": mask}
-    return _recipe(tf.BertModel(config), inputs, ["last_hidden_state", "pooler_output"], _TEXT)
+    inputs = {"input_ids": tokens(batch, length, config.vocab_size), "attention_mask": mask}
+    return named(tf.BertModel(config), inputs, ["last_hidden_state", "pooler_output"], _TEXT)
 
 
 @model
@@ -68,13 +71,13 @@ def gpt2(size: str) -> Recipe:
     )
     batch, length = (1, 128) if size == "full" else (2, 10)
     inputs = {
-        "input_ids": _tokens(batch, length, config.vocab_size),
+        "input_ids": tokens(batch, length, config.vocab_size),
         "attention_mask": torch.ones(batch, length, dtype=torch.int64),
     }
-    return _recipe(tf.GPT2LMHeadModel(config), inputs, ["logits"], _TEXT, use_cache=False)
+    return named(tf.GPT2LMHeadModel(config), inputs, ["logits"], _TEXT, use_cache=False)
 
 
-class _Decoder(nn.Module):
+class Decoder(nn.Module):
     """One step of a decoder with its key/value cache as plain inputs and outputs."""
 
     def __init__(self, network: nn.Module, layers: int) -> None:
@@ -101,11 +104,16 @@ def llama(size: str) -> Recipe:
         num_hidden_layers=8 if full else 2, num_attention_heads=8 if full else 4, num_key_value_heads=4 if full else 2,
         max_position_embeddings=128,
     )  # fmt: skip
-    batch, seen, new = 1, 6, 3
+    return decoder(config, seen=6, new=3)
+
+
+def decoder(config: tf.LlamaConfig, seen: int, new: int) -> Recipe:
+    """``new`` tokens at once, after ``seen`` whose keys and values are inputs; the longer caches are outputs."""
+    batch = 1
     width = config.hidden_size // config.num_attention_heads
     generator = torch.Generator().manual_seed(2)
     inputs = {
-        "input_ids": _tokens(batch, new, config.vocab_size),
+        "input_ids": tokens(batch, new, config.vocab_size),
         "attention_mask": torch.ones(batch, seen + new, dtype=torch.int64)
     }  # fmt: skip
     outputs, dynamic = ["logits"], {"input_ids": {1: "new"}, "attention_mask": {1: "total"}}
@@ -116,7 +124,7 @@ def llama(size: str) -> Recipe:
             dynamic[name] = {2: "past"}
             outputs.append(f"present_{part}_{layer}")
     network = tf.LlamaForCausalLM(config).eval()
-    return Recipe(_Decoder(network, config.num_hidden_layers), inputs, outputs, dynamic)
+    return Recipe(Decoder(network, config.num_hidden_layers), inputs, outputs, dynamic)
 
 
 @model
@@ -127,10 +135,10 @@ def t5_encoder(size: str) -> Recipe:
     )  # fmt: skip
     batch, length = (1, 128) if size == "full" else (2, 12)
     inputs = {
-        "input_ids": _tokens(batch, length, config.vocab_size),
+        "input_ids": tokens(batch, length, config.vocab_size),
         "attention_mask": torch.ones(batch, length, dtype=torch.int64),
     }
-    return _recipe(tf.T5EncoderModel(config), inputs, ["last_hidden_state"], _TEXT)
+    return named(tf.T5EncoderModel(config), inputs, ["last_hidden_state"], _TEXT)
 
 
 @model
@@ -143,7 +151,7 @@ def whisper_encoder(size: str) -> Recipe:
     )  # fmt: skip
     x = torch.randn(1, config.num_mel_bins, 2 * config.max_source_positions, generator=torch.Generator().manual_seed(1))
     encoder = tf.WhisperModel(config).get_encoder()
-    return _recipe(encoder, {"input_features": x}, ["last_hidden_state"], {"input_features": {0: "batch"}})
+    return named(encoder, {"input_features": x}, ["last_hidden_state"], {"input_features": {0: "batch"}})
 
 
 @model
@@ -155,7 +163,7 @@ def wav2vec2(size: str) -> Recipe:
         num_conv_pos_embedding_groups=4,
     )  # fmt: skip
     x = torch.randn(1, 16000 if size == "full" else 1600, generator=torch.Generator().manual_seed(1))
-    return _recipe(
+    return named(
         tf.Wav2Vec2ForCTC(config), {"input_values": x}, ["logits"], {"input_values": {0: "batch", 1: "samples"}}
     )
 
@@ -166,8 +174,8 @@ def vit(size: str) -> Recipe:
     config = tf.ViTConfig() if size == "full" else tf.ViTConfig(
         hidden_size=32, num_hidden_layers=2, num_attention_heads=4, intermediate_size=64, image_size=32, patch_size=8
     )  # fmt: skip
-    inputs = {"pixel_values": _pixels(config.image_size, 1 if size == "full" else 2)}
-    return _recipe(tf.ViTForImageClassification(config), inputs, ["logits"], _PIXELS)
+    inputs = {"pixel_values": pixels(config.image_size, 1 if size == "full" else 2)}
+    return named(tf.ViTForImageClassification(config), inputs, ["logits"], _PIXELS)
 
 
 @model
@@ -176,8 +184,8 @@ def convnext(size: str) -> Recipe:
     config = tf.ConvNextConfig() if size == "full" else tf.ConvNextConfig(
         hidden_sizes=[8, 16, 24, 32], depths=[1, 1, 2, 1], image_size=64
     )  # fmt: skip
-    inputs = {"pixel_values": _pixels(224 if size == "full" else 64)}
-    return _recipe(tf.ConvNextForImageClassification(config), inputs, ["logits"], _PIXELS)
+    inputs = {"pixel_values": pixels(224 if size == "full" else 64)}
+    return named(tf.ConvNextForImageClassification(config), inputs, ["logits"], _PIXELS)
 
 
 @model
@@ -186,8 +194,8 @@ def regnet(size: str) -> Recipe:
     config = tf.RegNetConfig() if size == "full" else tf.RegNetConfig(
         embedding_size=8, hidden_sizes=[8, 16, 24, 32], depths=[1, 1, 2, 1], groups_width=8
     )  # fmt: skip
-    inputs = {"pixel_values": _pixels(224 if size == "full" else 64)}
-    return _recipe(tf.RegNetForImageClassification(config), inputs, ["logits"], _PIXELS)
+    inputs = {"pixel_values": pixels(224 if size == "full" else 64)}
+    return named(tf.RegNetForImageClassification(config), inputs, ["logits"], _PIXELS)
 
 
 @model
@@ -196,8 +204,8 @@ def swin(size: str) -> Recipe:
     config = tf.SwinConfig() if size == "full" else tf.SwinConfig(
         image_size=32, patch_size=2, embed_dim=8, depths=[2, 2], num_heads=[2, 4], window_size=4
     )  # fmt: skip
-    inputs = {"pixel_values": _pixels(config.image_size)}
-    return _recipe(tf.SwinForImageClassification(config), inputs, ["logits"], _PIXELS)
+    inputs = {"pixel_values": pixels(config.image_size)}
+    return named(tf.SwinForImageClassification(config), inputs, ["logits"], _PIXELS)
 
 
 @model
@@ -207,5 +215,5 @@ def segformer(size: str) -> Recipe:
         hidden_sizes=[8, 16, 24, 32], depths=[1, 1, 1, 1], num_attention_heads=[1, 2, 3, 4],
         decoder_hidden_size=16, num_labels=5,
     )  # fmt: skip
-    inputs = {"pixel_values": _pixels(512 if size == "full" else 64)}
-    return _recipe(tf.SegformerForSemanticSegmentation(config), inputs, ["logits"], _PIXELS)
+    inputs = {"pixel_values": pixels(512 if size == "full" else 64)}
+    return named(tf.SegformerForSemanticSegmentation(config), inputs, ["logits"], _PIXELS)

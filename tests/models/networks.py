@@ -163,27 +163,46 @@ class Detector(nn.Module):
         return torch.cat(boxes, 2).transpose(1, 2), torch.cat(scores, 2).transpose(1, 2)
 
 
-class UNet(nn.Module):
-    """Two levels down, two up, with skips; transposed convolution on one level, bilinear resizing on the other."""
+class Tutorial(nn.Module):
+    """The CNN of beginners' tutorials: three convolutions with pooling behind each, then two dense layers."""
 
-    def __init__(self, width: int, classes: int) -> None:
+    def __init__(self, side: int, channels: int, classes: int) -> None:
+        super().__init__()
+        layers: list[nn.Module] = []
+        for i, o in ((channels, 32), (32, 64), (64, 128)):
+            layers += [nn.Conv2d(i, o, 3, 1, 1), nn.ReLU(), nn.MaxPool2d(2)]
+            side //= 2
+        self.body = nn.Sequential(*layers, nn.Flatten(), nn.Linear(128 * side * side, 64), nn.ReLU())
+        self.head = nn.Linear(64, classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.softmax(self.head(self.body(x)), 1)
+
+
+class UNet(nn.Module):
+    """``levels`` down and up again, with skips; bilinear resizing on the last level, transposed convolution before."""
+
+    def __init__(self, width: int, classes: int, levels: int = 2) -> None:
         super().__init__()
         w = width
 
         def double(i: int, o: int) -> nn.Sequential:
             return nn.Sequential(_conv_bn(i, o, 3, act=nn.ReLU()), _conv_bn(o, o, 3, act=nn.ReLU()))
 
-        self.d1, self.d2, self.d3 = double(3, w), double(w, 2 * w), double(2 * w, 4 * w)
-        self.up2, self.u2 = nn.ConvTranspose2d(4 * w, 2 * w, 2, 2), double(4 * w, 2 * w)
-        self.u1, self.head = double(3 * w, w), nn.Conv2d(w, classes, 1)
+        self.down = nn.ModuleList(double(w << n - 1 if n else 3, w << n) for n in range(levels + 1))
+        self.wider = nn.ModuleList(nn.ConvTranspose2d(w << n + 1, w << n, 2, 2) for n in range(1, levels))
+        self.up = nn.ModuleList(double(w << n + 1, w << n) for n in range(1, levels))
+        self.last, self.head = double(3 * w, w), nn.Conv2d(w, classes, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        a = self.d1(x)
-        b = self.d2(F.max_pool2d(a, 2))
-        c = self.d3(F.max_pool2d(b, 2))
-        b = self.u2(torch.cat([self.up2(c), b], 1))
-        wide = F.interpolate(b, scale_factor=2.0, mode="bilinear", align_corners=False)
-        return self.head(self.u1(torch.cat([wide, a], 1)))
+        skips: list[Tensor] = []
+        for n, down in enumerate(self.down):
+            x = down(F.max_pool2d(x, 2) if n else x)
+            skips.append(x)
+        for n in reversed(range(len(self.up))):
+            x = self.up[n](torch.cat([self.wider[n](x), skips[n + 1]], 1))
+        wide = F.interpolate(x, scale_factor=2.0, mode="bilinear", align_corners=False)
+        return self.head(self.last(torch.cat([wide, skips[0]], 1)))
 
 
 class SubPixel(nn.Module):
@@ -201,13 +220,13 @@ class SubPixel(nn.Module):
 
 
 class FastSuperResolution(nn.Module):
-    """FSRCNN: super-resolution by a transposed convolution, with PReLU."""
+    """FSRCNN: super-resolution by a transposed convolution, with PReLU; ``depth`` of its layers are ``small``."""
 
-    def __init__(self, width: int, scale: int) -> None:
+    def __init__(self, width: int, scale: int, small: int | None = None, depth: int = 2) -> None:
         super().__init__()
-        small = max(4, width // 4)
+        small = max(4, width // 4) if small is None else small
         middle: list[nn.Module] = []
-        for _ in range(2):
+        for _ in range(depth):
             middle += [nn.Conv2d(small, small, 3, 1, 1), nn.PReLU(small)]
         self.body = nn.Sequential(
             nn.Conv2d(1, width, 5, 1, 2), nn.PReLU(width), nn.Conv2d(width, small, 1), nn.PReLU(small), *middle,
