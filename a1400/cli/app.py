@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from a1400.cli import bench, devices, doctor, explain, run, verify
+from a1400.cli import bench, devices, doctor, explain, profile, run, tune, verify
 from a1400.cli.common import command
 
 app = typer.Typer(
@@ -43,4 +43,6 @@ app.command("doctor")(command(doctor.doctor))
 app.command("run")(command(run.run))
 app.command("explain")(command(explain.explain))
 app.command("bench")(command(bench.bench))
+app.command("profile")(command(profile.profile))
+app.command("tune")(command(tune.tune))
 app.command("verify")(command(verify.verify))

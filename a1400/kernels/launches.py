@@ -7,6 +7,7 @@ a kernel that writes too little or too much is found.
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -127,6 +128,19 @@ class LoadedLaunch:
             elif got.tobytes() != host.array.tobytes():
                 left.findings.append(Finding("input", f"{host.name}: a read-only input was changed"))
         return left
+
+
+    def events(self, runs: int) -> list[float]:
+        """Device seconds of each of ``runs`` runs on whatever the buffers hold, by the driver's clock."""
+        return self._stream.time([self._bound] * runs)
+
+    def wall(self, runs: int) -> float:
+        """Seconds by the host's clock from enqueueing ``runs`` runs, on whatever the buffers hold, to their end."""
+        self._stream.synchronize()
+        begin = time.perf_counter()
+        self._stream.run([self._bound] * runs)
+        self._stream.synchronize()
+        return time.perf_counter() - begin
 
 
 def repeated(loaded: LoadedLaunch, runs: int) -> tuple[Left, list[Finding]]:

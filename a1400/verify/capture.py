@@ -86,6 +86,12 @@ def _writer(launches: list[Launch], value: Value) -> int | None:
 
 def take(stepper: Stepper, launch: Launch) -> LaunchData | None:
     """The launch with its data as it is now, all launches before it having run; None where that is too much."""
+    taken = take_call(stepper, launch)
+    return None if taken is None else data_of_call(taken, stepper.device.info.backend)
+
+
+def take_call(stepper: Stepper, launch: Launch) -> KernelCall | None:
+    """Like :func:`take`: the launch's call, its buffers as :class:`HostBuffer`."""
     call = launch.call
     roles = {p.name: p.kind for p in call.spec.params if p.kind != "scalar"}
     total = sum(r.nbytes for r in call.arguments() if isinstance(r, Ref))
@@ -108,5 +114,4 @@ def take(stepper: Stepper, launch: Launch) -> LaunchData | None:
             type(a)(host(a.buffer, f"{name}_p{k}", "in", operands[k].dtype), a.offset, a.strides)
             for k, a in enumerate(arguments)
         )
-    taken = KernelCall(call.spec, call.variant, call.types, call.tunables, call.slots, buffers, call.scalars, slots)
-    return data_of_call(taken, stepper.device.info.backend)
+    return KernelCall(call.spec, call.variant, call.types, call.tunables, call.slots, buffers, call.scalars, slots)

@@ -41,61 +41,85 @@ def run_child(
     ``timeout`` is the longest silence in seconds before the child counts as hanging and is killed with everything it
     started; a message may change it for the silence that follows (``"timeout"``).  Raises nothing of the child's.
     """
-    with tempfile.TemporaryFile() as words:
-        child = subprocess.Popen(
-            [sys.executable, "-c", _BOOT], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=words,
+    with Child(job, environment) as child:
+        while True:
+            got = child.hear(timeout)
+            if isinstance(got, Ending):
+                return got
+            hear(got)
+
+
+class Child:
+    """A process that does a job, and may be told more while it does.
+
+    A context manager: on leaving, the process is killed with everything it started, if it still runs.
+    """
+
+    def __init__(self, job: Mapping[str, Any], environment: Mapping[str, str]) -> None:
+        self._words = tempfile.TemporaryFile()  # noqa: SIM115 - closed on leaving
+        self._process = subprocess.Popen(
+            [sys.executable, "-c", _BOOT], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._words,
             env={**environment, "PYTHONPATH": _python_path(environment)}, start_new_session=True,
         )  # fmt: skip
+        assert self._process.stdout is not None
+        self._lines: queue.Queue[bytes | None] = queue.Queue()
+        threading.Thread(target=_pump, args=(self._process.stdout, self._lines), daemon=True).start()
+        self._finished, self._failed = False, ""
+        self._silence: float | None = None  # what the last message said of the next silence
+        self.tell(job)
+
+    def __enter__(self) -> Child:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        _kill(self._process)
+        self._words.close()
+
+    def tell(self, message: Mapping[str, Any]) -> None:
+        """Send a message; one that is dead already is found out by :meth:`hear`."""
+        assert self._process.stdin is not None
+        with contextlib.suppress(BrokenPipeError):
+            self._process.stdin.write(json.dumps(message).encode() + b"\n")
+            self._process.stdin.flush()  # and it stays open: its end tells the child that nobody listens any more
+
+    def hear(self, timeout: float) -> dict[str, Any] | Ending:
+        """The next message, or how the process ended; a silence of ``timeout`` seconds counts as a hang."""
+        while True:
+            silence = _GRACE if self._finished else timeout if self._silence is None else self._silence
+            try:
+                line = self._lines.get(timeout=silence)
+            except queue.Empty:
+                if self._finished:
+                    return Ending("hang", f"the process did not end within {_GRACE:g} s of its last check")
+                return Ending("hang", f"nothing came back within {silence:g} s{_last_words(self._words)}")
+            if line is None:
+                return self._ending()
+            message = _message(line)
+            if message is None:
+                continue
+            self._silence = float(message["timeout"]) if message.get("timeout") else None
+            self._finished = self._finished or "end" in message
+            self._failed = self._failed or str(message.get("failed", ""))
+            if not self._finished and not self._failed:
+                return message
+
+    def _ending(self) -> Ending:
         try:
-            return _listen(child, job, timeout, hear, words)
-        finally:
-            _kill(child)
+            code = self._process.wait(_GRACE)
+        except subprocess.TimeoutExpired:
+            return Ending("hang", f"the process closed its output and did not end{_last_words(self._words)}")
+        if self._failed:
+            return Ending("failed", self._failed)
+        if self._finished and code == 0:
+            return Ending("done")
+        when = " after its last check" if self._finished else ""
+        return Ending("crash", f"{_exit_text(code)}{when}{_last_words(self._words)}")
 
 
 def _python_path(environment: Mapping[str, str]) -> str:
     """The child must import this very copy, installed or not."""
     parent = str(Path(a1400.__path__[0]).resolve().parent)
     return os.pathsep.join(filter(None, (parent, environment.get("PYTHONPATH"))))
-
-
-def _listen(
-    child: subprocess.Popen[bytes], job: Mapping[str, Any], timeout: float,
-    hear: Callable[[dict[str, Any]], None], words: IO[bytes],
-) -> Ending:  # fmt: skip
-    assert child.stdin is not None and child.stdout is not None
-    lines: queue.Queue[bytes | None] = queue.Queue()
-    threading.Thread(target=_pump, args=(child.stdout, lines), daemon=True).start()
-    with contextlib.suppress(BrokenPipeError):  # it died at once; its end tells
-        child.stdin.write(json.dumps(job).encode() + b"\n")
-        child.stdin.flush()  # and it stays open: its end tells the child that nobody listens any more
-    finished, failed, silence = False, "", timeout
-    while True:
-        try:
-            line = lines.get(timeout=_GRACE if finished else silence)
-        except queue.Empty:
-            if finished:
-                return Ending("hang", f"the process did not end within {_GRACE:g} s of its last check")
-            return Ending("hang", f"nothing came back within {silence:g} s{_last_words(words)}")
-        if line is None:
-            break
-        message = _message(line)
-        if message is None:
-            continue
-        silence = float(message.get("timeout") or timeout)
-        finished = finished or "end" in message
-        failed = failed or str(message.get("failed", ""))
-        if not finished and not failed:
-            hear(message)
-    try:
-        code = child.wait(_GRACE)
-    except subprocess.TimeoutExpired:
-        return Ending("hang", f"the process closed its output and did not end{_last_words(words)}")
-    if failed:
-        return Ending("failed", failed)
-    if finished and code == 0:
-        return Ending("done")
-    when = " after its last check" if finished else ""
-    return Ending("crash", f"{_exit_text(code)}{when}{_last_words(words)}")
 
 
 def _pump(stream: IO[bytes], lines: queue.Queue[bytes | None]) -> None:

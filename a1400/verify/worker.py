@@ -12,6 +12,7 @@ import ctypes
 import importlib
 import json
 import os
+import queue
 import signal
 import sys
 import threading
@@ -35,8 +36,8 @@ def main() -> None:
         channel.write("\n" + json.dumps(message) + "\n")  # a driver may have left half a line behind
         channel.flush()
 
-    job = json.loads(sys.stdin.readline())
-    threading.Thread(target=_leave_with_parent, daemon=True).start()
+    threading.Thread(target=_listen, daemon=True).start()
+    job = told()
     try:
         load_plugins(job.get("plugins", ()))
         TASKS[job["task"]](job, tell)
@@ -48,13 +49,24 @@ def main() -> None:
     channel.close()
 
 
-def _leave_with_parent() -> None:
-    """End this process when the parent's end of stdin closes, whatever a driver is doing."""
+_told: queue.Queue[dict[str, Any]] = queue.Queue()
+
+
+def told() -> dict[str, Any]:
+    """The next message of the parent; waits for it.  The first is the job."""
+    return _told.get()
+
+
+def _listen() -> None:
+    """Keep the parent's messages, and end this process when its end of stdin closes, whatever a driver is doing."""
     if sys.platform.startswith("linux"):  # the kernel does it even where a driver keeps Python from running
         with contextlib.suppress(OSError, AttributeError):
             ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
-    while os.read(0, 4096):
-        pass
+    left = b""
+    while data := os.read(0, 65536):
+        *lines, left = (left + data).split(b"\n")
+        for line in lines:
+            _told.put(json.loads(line))
     os._exit(1)
 
 
@@ -137,6 +149,12 @@ def _rerun(job: dict[str, Any], tell: Tell) -> None:
     rerun(open_device(job), job, tell)
 
 
+def _tune(job: dict[str, Any], tell: Tell) -> None:
+    from a1400.tuning.tuner.worker import serve
+
+    serve(open_device(job), job, tell, told)
+
+
 TASKS: dict[str, Callable[[dict[str, Any], Tell], None]] = {
     "backends": _backends,
     "devices": _devices,
@@ -146,4 +164,5 @@ TASKS: dict[str, Callable[[dict[str, Any], Tell], None]] = {
     "model": _model,
     "locate": _locate,
     "rerun": _rerun,
+    "tune": _tune,
 }
