@@ -8,7 +8,7 @@ from collections import OrderedDict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from os import PathLike
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
@@ -24,6 +24,9 @@ from a1400.errors import InputError
 from a1400.frontends.errors import NeedsValue
 from a1400.graph.graph import MAX_ELEMENTS, Graph
 from a1400.optimizer import PASSES, PRECISIONS, optimize
+
+if TYPE_CHECKING:
+    from a1400.profile import Profile
 
 #: plans kept per model; the least recently used goes first
 PLAN_LIMIT = 16
@@ -315,6 +318,24 @@ class Model:
             plan.arena.total, plan.arena.naive, plan.weight_bytes, sum(s.nbytes for s in plan.used("input")),
             sum(s.nbytes for s in plan.used("output")), entry.contexts,
         )  # fmt: skip
+
+    def profile(
+        self, feeds: Mapping[str, Any], runs: int = 20, warmup: int = 3, calibrate: bool = False
+    ) -> Profile:
+        """Where the time goes on ``feeds``: each launch timed by the device, held against the device's peaks.
+
+        Plain and profiled runs alternate, ``runs`` of each after ``warmup`` of each.  The peaks are measured once per
+        device and kept in the cache folder; ``calibrate`` measures them again.
+        """
+        from a1400.profile.measure import measure
+        from a1400.profile.roofline import roofline
+
+        if runs < 1 or warmup < 0:
+            raise InputError(f"a profile takes at least one run and no less than no warm-up, not {runs} and {warmup}")
+        arrays = self._check(feeds)
+        entry = self._entry(arrays)
+        peaks = roofline(self._device, calibrate)
+        return measure(entry, arrays, self._device, peaks, self.name, self._precision, runs, warmup)
 
     def time_launches(self, feeds: Mapping[str, Any]) -> list[tuple[str, float]]:
         """(kernel, device seconds) of every launch of one run, one after the other."""
