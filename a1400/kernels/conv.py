@@ -82,8 +82,9 @@ conv = register(
         slots=SLOTS,
         variants=(
             Variant(
-                "cpu", "cpu", _cpu_geometry, CPU_TUNABLES, backends=("opencl",), source="cpu/conv", vector_width=16,
-                requires=floats_only, test_tunables=({"MR": 14}, {"MR": 8, "KC": 256, "NPC": 4}),
+                "cpu", "cpu", _cpu_geometry, CPU_TUNABLES, backends=("opencl",), source="cpu/conv",
+                vector_width=16, narrow_width=8, requires=floats_only,
+                test_tunables=({"MR": 14}, {"MR": 8, "KC": 256, "NPC": 4}),
             ),
             conv_hopper.VARIANT,
             *conv_tensor.VARIANTS,

@@ -68,7 +68,8 @@ conv_transpose = register(
         variants=(
             Variant(
                 "cpu", "cpu", _cpu_geometry, CPU_TUNABLES, backends=("opencl",), source="cpu/conv_transpose",
-                vector_width=16, requires=floats_only, test_tunables=({"MR": 8, "KC": 256, "NPC": 4},),
+                vector_width=16, narrow_width=8, requires=floats_only,
+                test_tunables=({"MR": 8, "KC": 256, "NPC": 4},),
             ),
             *conv_tensor.TRANSPOSED,
             Variant(

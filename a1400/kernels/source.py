@@ -98,6 +98,11 @@ def _types(call: KernelCall) -> str:
                 f"#define {name}_load_v(p, i) vload{width}_{info.short}(p, i)",
                 f"#define {name}_store_v(p, i, v) vstore{width}_{info.short}(p, i, v)",
             ]
+        if narrow := call.variant.narrow_width:
+            lines += [
+                f"#define {name}_load_v{narrow}(p, i) vload{narrow}_{info.short}(p, i)",
+                f"#define {name}_store_v{narrow}(p, i, v) vstore{narrow}_{info.short}(p, i, v)",
+            ]
     return "\n".join(lines)
 
 
@@ -119,18 +124,16 @@ def _operand_names(slot: Slot, code: SlotCode) -> list[list[tuple[str, str]]]:
 
 def _slot(call: KernelCall, slot: Slot, code: SlotCode | None) -> str:
     coords = ", ".join(slot.coords)
-    width = call.variant.vector_width
+    names = {1: "", call.variant.vector_width: "_V", call.variant.narrow_width: f"_V{call.variant.narrow_width}"}
+    names = {width: "" if width == 1 else name for width, name in sorted(names.items()) if width}
     if code is None:
-        lines = [f"#define {slot.name}_EMPTY", f"#define {slot.name}(v, {coords}) (v)"]
-        if width > 1:
-            lines.append(f"#define {slot.name}_V(v, {coords}) (v)")
-        return "\n".join(lines)
+        lines = [f"#define {slot.name}{name}(v, {coords}) (v)" for name in names.values()]
+        return "\n".join([f"#define {slot.name}_EMPTY", *lines])
     dtype = call.types[slot.input] if slot.input in call.types else dtypes.from_short(slot.input or "f32")
-    return "\n".join(_slot_function(slot, code, dtype, w) for w in sorted({1, width}))
+    return "\n".join(_slot_function(slot, code, dtype, w, slot.name + name) for w, name in names.items())
 
 
-def _slot_function(slot: Slot, code: SlotCode, dtype: np.dtype, width: int) -> str:
-    name = slot.name if width == 1 else f"{slot.name}_V"
+def _slot_function(slot: Slot, code: SlotCode, dtype: np.dtype, width: int, name: str) -> str:
     names = _operand_names(slot, code)
     flat = [pair for group in names for pair in group]
     parameters = [f"{register_type(dtype, width)} v", *(f"int {c}" for c in slot.coords)]

@@ -144,7 +144,8 @@ class Variant:
     for given dtypes; ``constraint`` whether tunables fit together; ``supports`` whether it can compute a
     call with these scalars at all.  ``local_bytes(types, tunables)`` is the local memory of a work-group (a KiB or two
     need not be told); ``dynamic_bytes`` likewise the local memory that the launch asks for by size.  ``vector_width``
-    > 1 asks for ``*_V`` slot macros.  ``test_tunables`` are further settings that the conformance tests run.
+    > 1 asks for ``*_V`` slot macros, ``narrow_width`` for further ones of that width (8: ``*_V8``).  ``test_tunables``
+    are further settings that the conformance tests run.
     ``worth(types, scalars, tunables)`` leaves settings out of a search that cannot be fast for a call (a tile larger
     than the matrix); unlike ``constraint`` it forbids nothing.
 
@@ -163,6 +164,7 @@ class Variant:
     backends: tuple[str, ...] = ("opencl", "cuda")
     source: str = ""
     vector_width: int = 1
+    narrow_width: int = 0
     requires: Callable[[DeviceInfo, Mapping[str, np.dtype]], bool] = always
     constraint: Callable[[Tunables], bool] = lambda t: True
     supports: Callable[[Scalars], bool] = lambda s: True

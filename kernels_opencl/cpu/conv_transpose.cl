@@ -1,6 +1,6 @@
 /* Transposed convolution, phase by phase: the outputs of one phase are the rows of a matrix product whose depth runs
- * over the taps of that phase and the channels; see conv.cl and gemm_micro.clh. */
-#include "gemm_micro.clh"
+ * over the taps of that phase and the channels; see conv.cl and conv_micro.clh. */
+#include "conv_micro.clh"
 #include "conv_block.clh"
 
 /* taps k < count of one dimension with k * dilation % stride == phase */
@@ -17,7 +17,7 @@ FN int phase_tap(int k, int count, int dilation, int stride, int phase) {
 }
 
 __attribute__((reqd_work_group_size(1, 1, 1))) KERNEL_ENTRY {
-    float16 block_vectors[MR * GEMM_LD / 16]; /* vectors, so that it is aligned as one */
+    float16 block_vectors[MR * CONV_LD / 16]; /* vectors, so that it is aligned as one */
     float *block = (float *)block_vectors;
     float16 sums[NPC * MR * 2];
     int image[MR], pixel[MR], fd[MR], fh[MR], fw[MR]; /* of each row: image, output pixel, its coordinates + pads */
@@ -76,7 +76,7 @@ __attribute__((reqd_work_group_size(1, 1, 1))) KERNEL_ENTRY {
                                 for (int r = 0; r < rows; r++) {
                                     const int far_d = fd[r] - kd * dd, far_h = fh[r] - kh * dh, far_w = fw[r] - kw * dw;
                                     const int id = far_d / sd, ih = far_h / sh, iw = far_w / sw;
-                                    float *to = block + r * GEMM_LD + (begin - k0);
+                                    float *to = block + r * CONV_LD + (begin - k0);
                                     if (far_d >= 0 && id < D && far_h >= 0 && ih < H && far_w >= 0 && iw < W) {
                                         const int at = x_off + (((image[r] * D + id) * H + ih) * W + iw) * x_ld + g * cg;
                                         block_copy(to, x, at + (begin - tap), end - begin, limit);
@@ -92,13 +92,13 @@ __attribute__((reqd_work_group_size(1, 1, 1))) KERNEL_ENTRY {
                     const int n = p * 32;
                     float16 *s = sums + (p - p0) * MR * 2;
                     GPTR(const TB) panel = w + ((g * panels + p) * KD * KH * KW * cg + before * cg + k0) * 32;
-                    gemm_panel(rows, columns - n, block, panel, k1 - k0, s, k0 == 0);
+                    conv_panel(rows, columns - n, block, 1, k1 - k0, 0, panel, s, k0 == 0);
                     if (more) continue;
 #define FINISH_OUT y
 #define ROW_AT(r) (y_off + (image[r] * pixels + pixel[r]) * y_ld)
 #define ROW_B(r) (image[r])
 #define ROW_M(r) (pixel[r])
-#include "gemm_finish.clh"
+#include "conv_finish.clh"
                 }
             }
         }
