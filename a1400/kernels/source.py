@@ -53,9 +53,9 @@ def source_text(spec: KernelSpec, variant: Variant, language: str) -> str:
 
 
 def unused_tunables(spec: KernelSpec, variant: Variant, language: str) -> list[str]:
-    """Tunables of the variant that its source never mentions."""
+    """Tunables of the variant that should be in its source and are not."""
     text = source_text(spec, variant, language)
-    return [t.name for t in variant.tunables if not re.search(rf"\b{t.name}\b", text)]
+    return [t.name for t in variant.tunables if t.compiled and not re.search(rf"\b{t.name}\b", text)]
 
 
 def program_text(call: KernelCall, language: str) -> str:
@@ -67,7 +67,7 @@ def program_text(call: KernelCall, language: str) -> str:
     parts.append(_types(call))
     defines = {**call.spec.defines, **call.variant.defines}
     parts.extend(f"#define {name} {value}" for name, value in sorted(defines.items()))
-    parts.extend(f"#define {name} {value}" for name, value in sorted(call.tunables.items()))
+    parts.extend(f"#define {name} {value}" for name, value in sorted(call.macros.items()))
     for slot in call.spec.slots:
         parts.append(_slot(call, slot, call.slots.get(slot.name)))
     parts.append(_signature(call, language))

@@ -118,15 +118,18 @@ class SlotArgument:
 
 @dataclass(frozen=True)
 class Tunable:
-    """A compile-time integer that changes speed, never results.
+    """An integer that changes speed, never results.
 
-    ``values`` are those worth trying: all that ``a1400 tune`` searches and that a tuning table may hold.
+    ``values`` are those worth trying: all that ``a1400 tune`` searches and that a tuning table may hold.  One that is
+    ``compiled`` is a macro of the program, and each value in use makes a program more; others matter to the launch's
+    geometry alone.
     """
 
     name: str
     default: int
     values: tuple[int, ...]
     doc: str = ""
+    compiled: bool = True
 
 
 def always(info: DeviceInfo, types: Mapping[str, np.dtype]) -> bool:
@@ -361,9 +364,15 @@ class KernelCall:
             self.spec.name,
             self.variant.name,
             tuple(sorted((k, dtypes.short(v)) for k, v in self.types.items())),
-            tuple(sorted(self.tunables.items())),
+            tuple(sorted(self.macros.items())),
             tuple(sorted((k, v.key) for k, v in self.slots.items())),
         )
+
+    @property
+    def macros(self) -> dict[str, int]:
+        """The tunables that the program's text depends on."""
+        compiled = {t.name for t in self.variant.tunables if t.compiled}
+        return {name: value for name, value in self.tunables.items() if name in compiled}
 
     def geometry(self) -> tuple[Grid, Grid]:
         """(groups, group size) of the launch."""
