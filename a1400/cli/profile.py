@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -27,6 +29,7 @@ from a1400.cli.common import (
     time_text,
     working,
 )
+from a1400.errors import InputError
 
 if TYPE_CHECKING:
     from a1400.profile import Group, LaunchProfile, Profile
@@ -44,6 +47,10 @@ def profile(
     warmup: Annotated[int, typer.Option("--warmup", min=0, help="Runs of each kind before.")] = 3,
     by: Annotated[str, typer.Option("--by", metavar="WHAT", help="Rows of the table: launch, kernel, op, node.")] = "",
     top: Annotated[int, typer.Option("--top", min=0, help="Most rows of a table; 0 for all.")] = 30,
+    trace: Annotated[
+        Path | None, typer.Option("--trace", metavar="FILE", help="Write a trace for Perfetto or chrome://tracing.")
+    ] = None,
+    html: Annotated[Path | None, typer.Option("--html", metavar="FILE", help="Write one page of HTML.")] = None,
     calibrate: Annotated[bool, typer.Option("--calibrate", help="Measure the device's peaks again.")] = False,
     dim: DimOption = None,
     shape: ShapeOption = None,
@@ -78,7 +85,9 @@ def profile(
         with working(f"compiling {model.name} for {loaded.device.name}"):
             loaded.prepare(given.feeds[0].arrays)
         with working(f"profiling {model.name} on {loaded.device.name}"):
-            found.append(loaded.profile(given.feeds[0].arrays, runs, warmup, calibrate))
+            one = loaded.profile(given.feeds[0].arrays, runs, warmup, calibrate)
+        found.append(replace(one, model=model.name))
+    _write(found, trace, html)
     if json:
         print_json({"model": str(model), "notes": notes, "profiles": [one.to_dict() for one in found]})
     else:
@@ -88,6 +97,20 @@ def profile(
             if number:
                 show("")
             _present(str(model), one, by, top)
+
+
+def _write(found: Sequence[Profile], trace: Path | None, html: Path | None) -> None:
+    from a1400.profile.html import write_html
+    from a1400.profile.trace import write_trace
+
+    for path, write in ((trace, write_trace), (html, write_html)):
+        if path is None:
+            continue
+        try:
+            write(found, path)
+        except OSError as error:
+            raise InputError(f"cannot write {path}: {error.strerror}") from None
+        note(f"note: wrote {path}")
 
 
 def _present(model: str, found: Profile, by: str, top: int) -> None:

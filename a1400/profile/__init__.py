@@ -4,7 +4,7 @@
 (:mod:`a1400.profile.trace`) or as a page of HTML (:mod:`a1400.profile.html`).
 """
 
-from a1400.profile.result import Group, LaunchProfile, Profile, Tenant, Times
+from a1400.profile.result import Group, LaunchProfile, Moments, Profile, Tenant, Times
 from a1400.profile.roofline import Roofline
 
-__all__ = ["Group", "LaunchProfile", "Profile", "Roofline", "Tenant", "Times"]
+__all__ = ["Group", "LaunchProfile", "Moments", "Profile", "Roofline", "Tenant", "Times"]

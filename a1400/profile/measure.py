@@ -17,7 +17,7 @@ from a1400.engine.contexts import PlanEntry
 from a1400.engine.lowering import Launch
 from a1400.engine.plan import Plan
 from a1400.kernels.cost import cost
-from a1400.profile.result import PHASES, LaunchProfile, Profile, Tenant, Times
+from a1400.profile.result import PHASES, LaunchProfile, Moments, Profile, Tenant, Times
 from a1400.profile.roofline import Roofline
 
 
@@ -25,7 +25,7 @@ from a1400.profile.roofline import Roofline
 class _Run:
     """One profiled run; all times in seconds since its start."""
 
-    seconds: float
+    moments: Moments
     spans: list[Span]
     phases: dict[str, float]
 
@@ -49,7 +49,7 @@ def measure(
             else:
                 traced.append(_run(*context.traced(feeds)))
     plan = entry.plan
-    shown = sorted(traced, key=lambda run: run.seconds)[(len(traced) - 1) // 2]
+    shown = sorted(traced, key=lambda run: run.moments.end)[(len(traced) - 1) // 2]
     return Profile(
         model=model,
         device=device.info,
@@ -58,8 +58,9 @@ def measure(
         shapes={name: tuple(array.shape) for name, array in feeds.items()},
         runs=runs,
         plain=_times(plain),
-        profiled=_times([run.seconds for run in traced]),
+        profiled=_times([run.moments.end for run in traced]),
         phases={name: median(run.phases[name] for run in traced) for name in PHASES},
+        moments=shown.moments,
         launches=[
             _launch(index, launch, [run.spans for run in traced], shown.spans, roofline)
             for index, launch in enumerate(plan.launches)
@@ -97,7 +98,7 @@ def _run(times: Sequence[float], spans: Sequence[Span]) -> _Run:
         "finish": max(waited - last, 0.0),
         "results": end - waited,
     }
-    return _Run(end, moved, phases)
+    return _Run(Moments(begin, bound, chosen, waited, end), moved, phases)
 
 
 def _idle(spans: Sequence[Span], index: int) -> float:
@@ -112,7 +113,7 @@ def _launch(
     least = cost(call)
     groups, group_size = call.geometry()
     seconds = [spans[index].end - spans[index].start for spans in runs]
-    span = shown[index]
+    span, unit = shown[index], roofline.unit(call)
     return LaunchProfile(
         index=index,
         kernel=f"{call.spec.name}/{call.variant.name}",
@@ -132,7 +133,8 @@ def _launch(
         returned=span.returned,
         start=span.start,
         end=span.end,
-        roof=roofline.seconds(least.flops, least.bytes, roofline.unit(call)),
+        unit=unit,
+        roof=roofline.seconds(least.flops, least.bytes, unit),
     )
 
 

@@ -33,13 +33,24 @@ class Times:
 
 
 @dataclass(frozen=True)
+class Moments:
+    """When a run began (0), inputs were bound, outputs chosen, launches done and results handed over: in seconds."""
+
+    begin: float
+    bound: float
+    chosen: float
+    waited: float
+    end: float
+
+
+@dataclass(frozen=True)
 class LaunchProfile:
     """One launch of the plan.
 
     ``kernel`` is spec and variant, ``op`` the primitive op it computes, ``nodes`` the model's nodes it serves.
     ``seconds`` is the device's time, ``gap`` how long the device was idle before it (medians of all runs); ``flops``
     and ``bytes`` are the least it costs (:mod:`a1400.kernels.cost`), ``roof`` the seconds that the device's peaks would
-    take for them.  ``called``, ``returned`` (the host's call), ``start`` and ``end`` are seconds since the start of the
+    take for them, where ``unit`` says which peak counts.  ``called``, ``returned`` (the host's call), ``start`` and ``end`` are seconds since the start of the
     run on the timeline, which is the one of median length.
     """
 
@@ -61,6 +72,7 @@ class LaunchProfile:
     returned: float
     start: float
     end: float
+    unit: str
     roof: float
 
     @property
@@ -128,7 +140,8 @@ class Profile:
     """Where one model's time goes on one device for one set of input shapes.
 
     ``plain`` and ``profiled`` are whole runs without and with every launch timed, taken in turn; ``phases`` has the
-    median of each part of a profiled run (:data:`PHASES`).  ``arena`` is the memory plan, ``arena_bytes`` its size.
+    median of each part of a profiled run (:data:`PHASES`).  ``moments`` are those of the run on the timeline, the
+    profiled one of median length.  ``arena`` is the memory plan, ``arena_bytes`` its size.
     """
 
     model: str
@@ -140,6 +153,7 @@ class Profile:
     plain: Times
     profiled: Times
     phases: Mapping[str, float]
+    moments: Moments
     launches: list[LaunchProfile]
     roofline: Roofline
     arena: list[Tenant] = field(default_factory=list)
@@ -180,6 +194,7 @@ class Profile:
             "profiled": asdict(self.profiled),
             "profiling_cost": self.cost,
             "phases": dict(self.phases),
+            "moments": asdict(self.moments),
             "roofline": self.roofline.to_dict(),
             "total": _group_dict(self.total),
             "launches": [

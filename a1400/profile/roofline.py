@@ -11,8 +11,6 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import os
-import tempfile
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -22,6 +20,7 @@ from typing import Any
 
 from a1400 import config, dtypes
 from a1400.backends.base import Device, DeviceInfo
+from a1400.io.files import write_whole
 from a1400.kernels.spec import KernelCall
 
 _FORMAT = 1
@@ -119,11 +118,4 @@ def _store(path: Path, found: Roofline) -> None:
     """Write whole or not at all; a folder that cannot be written costs a measurement next time, nothing else."""
     with suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".roofline-", suffix=".tmp")
-        try:
-            with os.fdopen(handle, "w", encoding="utf-8") as file:
-                json.dump(found.to_dict(), file)
-            os.replace(temporary, path)
-        except BaseException:
-            Path(temporary).unlink(missing_ok=True)
-            raise
+        write_whole(path, json.dumps(found.to_dict()))

@@ -11,12 +11,11 @@ import hashlib
 import math
 import os
 import shlex
-import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from html import escape
 from itertools import groupby
-from pathlib import Path
 
+from a1400.io.files import write_whole
 from a1400.text import clean
 from a1400.verify.html_style import LEGEND, SCRIPT, STYLE
 from a1400.verify.results import MODES, PASS, DeviceRun, Report, Result
@@ -41,16 +40,7 @@ _STEPS = (0.0, 1.0, 4.0, 16.0, 128.0, 4096.0, math.inf)
 
 def write_html(report: Report, path: str | os.PathLike[str]) -> None:
     """Write the page to ``path``, whole or not at all; raises ``OSError`` where that cannot be written."""
-    target = Path(path)
-    handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name[:50]}-", suffix=".tmp")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(page(report))
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, target)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+    write_whole(path, page(report))
 
 
 def page(report: Report) -> str:
