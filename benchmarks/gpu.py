@@ -80,6 +80,7 @@ def main(given: Sequence[str] | None = None) -> int:
         from rich.console import Console
 
         from a1400.backends import registry
+        from benchmarks.common.document import slug, write
         from benchmarks.gpu_parts import machine, report, runner
     except ImportError as error:
         print(f"a package that this needs is not installed ({error}); `pip install .` brings it", file=sys.stderr)
@@ -95,7 +96,7 @@ def main(given: Sequence[str] | None = None) -> int:
 
     begin = time.time()
     deadline = math.inf if options.minutes is None else begin + 60 * options.minutes
-    path = options.output or ROOT / f"benchmarks/results/gpu_{machine.slug(info.name)}.json"
+    path = options.output or ROOT / f"benchmarks/results/gpu_{slug(info.name)}.json"
     told = {key: getattr(options, key) for key in ("only", "skip", "minutes", "seconds", "quick", "device")}
     document: report.Document = {"facts": machine.facts(info), "options": told, "parts": {}}
     with tempfile.TemporaryDirectory() as folder:
@@ -112,9 +113,9 @@ def main(given: Sequence[str] | None = None) -> int:
                        *(["--quick"] if options.quick else [])]  # fmt: skip
             quiet = 6 * 3600.0 if part in ("tests", "opencl", "sanitizer") else runner.QUIET
             document["parts"][part] = runner.run_part(part, command, journal, deadline, quiet)
-            report.write(report.finish(document), path)
+            write(report.finish(document), path)
     document["wall"] = time.time() - begin
-    report.write(report.finish(document), path)
+    write(report.finish(document), path)
     report.show(document, Console(width=None if sys.stdout.isatty() else 200, highlight=False))
     print(f"written to {path}")
     return 1 if document["failures"] else 0

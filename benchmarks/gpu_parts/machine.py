@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import datetime
-import platform
-import re
 import shutil
 import subprocess
-from importlib import metadata
-from pathlib import Path
 from typing import Any
 
 from a1400.backends.base import DeviceInfo
+from benchmarks.common.document import surroundings, versions
 
-ROOT = Path(__file__).resolve().parents[2]
 _PACKAGES = (
     "cupy-cuda13x", "cupy-cuda12x", "numpy", "nvidia-cublas", "nvidia-cuda-nvrtc", "nvidia-cudnn-cu13", "onnx",
     "onnxruntime", "onnxruntime-gpu", "pyopencl", "torch", "transformers", "triton",
@@ -30,23 +25,9 @@ def facts(info: DeviceInfo) -> dict[str, Any]:
         "cuda_driver_api": info.driver,
         **smi(info.index),
         "cuda_runtime": _runtime(),
-        "libraries": versions(),
-        "python": platform.python_version(),
-        "system": platform.platform(),
-        **commit(),
-        "date": datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%d %H:%M UTC"),
+        "libraries": versions(_PACKAGES),
+        **surroundings(),
     }
-
-
-def versions() -> dict[str, str]:
-    """Versions of the libraries that matter, of those that are installed."""
-    found = {}
-    for name in _PACKAGES:
-        try:
-            found[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            continue
-    return found
 
 
 def smi(index: int) -> dict[str, str]:
@@ -72,21 +53,3 @@ def _runtime() -> str:
     except Exception:
         return ""
     return f"{version // 1000}.{version % 1000 // 10}"
-
-
-def commit() -> dict[str, Any]:
-    """The commit, and whether files differ from it; empty where git cannot tell."""
-    try:
-        git = ["git", "-C", str(ROOT)]
-        head = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True, timeout=30)
-        state = subprocess.run([*git, "status", "--porcelain"], capture_output=True, text=True, timeout=30)
-    except (OSError, subprocess.TimeoutExpired):
-        return {}
-    if head.returncode or state.returncode:
-        return {}
-    return {"commit": head.stdout.strip(), "changed_files": bool(state.stdout.strip())}
-
-
-def slug(name: str) -> str:
-    """A device's name as part of a file's name: ``nvidia_h200``."""
-    return re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_")[:60] or "unknown"

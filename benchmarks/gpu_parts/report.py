@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import math
-import os
-from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -13,7 +9,6 @@ from rich.table import Table
 from rich.text import Text
 
 Document = dict[str, Any]
-ROOT = Path(__file__).resolve().parents[2]
 
 
 def finish(document: Document) -> Document:
@@ -96,24 +91,6 @@ def goals(parts: dict[str, Any]) -> list[dict[str, Any]]:
         {"goal": text, "least": bound, "measured": value, "met": None if value is None else value >= bound}
         for text, bound, value in wanted
     ]
-
-
-def write(document: Document, path: Path) -> None:
-    """Write the JSON, whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.tmp")
-    text = json.dumps(_plain(document), indent=1, allow_nan=False)
-    temporary.write_text(text.replace(f"{ROOT}{os.sep}", "") + "\n", encoding="utf-8")
-    os.replace(temporary, path)
-
-
-def _plain(value: Any) -> Any:
-    """What strict JSON can say: numbers that are none become null."""
-    if isinstance(value, dict):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def show(document: Document, console: Console) -> None:

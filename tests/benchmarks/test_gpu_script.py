@@ -16,6 +16,7 @@ from rich.console import Console
 
 from a1400.backends import registry
 from benchmarks import gpu
+from benchmarks.common import document as documents
 from benchmarks.gpu_parts import machine, parts, report, runner, suites
 from benchmarks.gpu_parts.bench import Bench
 from benchmarks.gpu_parts.parts import Journal
@@ -242,7 +243,7 @@ def test_without_a_copy_there_is_no_ceiling() -> None:
 
 def test_json_is_strict_and_knows_no_paths(tmp_path: Path) -> None:
     path = tmp_path / "new" / "gpu.json"
-    report.write(report.finish(rows_of_a_run()), path)
+    documents.write(report.finish(rows_of_a_run()), path)
     text = path.read_text()
 
     def refuse(word: str) -> None:
@@ -273,7 +274,7 @@ def test_the_tables_say_it_all(width: int) -> None:
 
 
 def test_slugs() -> None:
-    assert machine.slug("NVIDIA H200 (144 GB)") == "nvidia_h200_144_gb" and machine.slug("/../") == "unknown"
+    assert documents.slug("NVIDIA H200 (144 GB)") == "nvidia_h200_144_gb" and documents.slug("/../") == "unknown"
 
 
 # ---- all together -------------------------------------------------------------------------------------
