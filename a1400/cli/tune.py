@@ -100,6 +100,10 @@ def tune(
         raise UsageError(f"{others[0]} takes no MODEL")
     if export is not None and level not in _LEVELS:
         raise UsageError(f"--for wants {', '.join(_LEVELS)}, not {level!r}")
+    if plugin:
+        from a1400.verify.worker import load_plugins
+
+        load_plugins(plugin)  # here too: their kernels' declarations are asked
     if others:
         patterns = tuple(kernel or ())
         if show_rows:

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 import a1400
 from a1400 import dtypes
-from a1400.errors import A1400Error
+from a1400.errors import A1400Error, InputError
 from a1400.kernels import load_all
 from a1400.tuning import store
 from a1400.tuning.choice import user_path
@@ -132,6 +132,8 @@ class Campaign:
             share = call.share / sum(c.share for c in wanted[place:])
             try:
                 self._search(session, call, max(left * share, min(left, 1.0)))
+            except InputError:
+                raise
             except A1400Error as error:
                 call.note = str(error)
                 self.tuning.notes.append(f"stopped at {call.kernel}/{call.variant}: {error}")

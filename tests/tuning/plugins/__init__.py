@@ -1,0 +1,1 @@
+"""Modules for ``a1400 tune --plugin``: mistakes planted on purpose."""
