@@ -21,7 +21,17 @@ import numpy as np
 
 from a1400.backends.base import Device
 from a1400.backends.registry import choose
-from a1400.kernels import check, conv, conv_depthwise, conv_pack, conv_shape, conv_transpose, gemm, gemm_pack
+from a1400.kernels import (
+    check,
+    conv,
+    conv_depthwise,
+    conv_pack,
+    conv_shape,
+    conv_spread,
+    conv_transpose,
+    gemm,
+    gemm_pack,
+)
 from a1400.kernels.spec import KernelSpec, call
 
 F32 = np.dtype(np.float32)
@@ -106,14 +116,17 @@ class Bench:
         pad = self._pad(row)
         if row.kind == "transpose":
             out = (size - 1) * s - 2 * pad + k
-            w = conv_pack.pack_conv_transpose(rng.random((c, oc // g, k, k), F32), g, (s, s), (1, 1))
+            raw = rng.random((c, oc // g, k, k), F32)
+            few = conv_spread.pays({"groups": g, "OC": oc, "KD": 1, "KH": k, "KW": k, "sd": 1, "sh": s, "sw": s})
+            spec = conv_spread.conv_spread if few else spec
+            w = conv_pack.pack_conv_spread(raw) if few else conv_pack.pack_conv_transpose(raw, g, (s, s), (1, 1))
         else:
             out = (size + 2 * pad - k) // s + 1
             raw = rng.random((oc, c // g, k, k), F32)
             w = conv_pack.pack_depthwise(raw) if row.kind == "depthwise" else conv_pack.pack_conv(raw, g)
         scalars = conv_shape.conv_scalars(x.shape, (1, out, out, oc), (k, k), (s, s), (pad, pad), (1, 1), g)
         tunables = conv.choose_tunables(self.device.info, scalars) if row.kind == "conv" else {}
-        if row.kind == "depthwise":
+        if "groups" not in {p.name for p in spec.params}:
             del scalars["groups"]
         return self._bound(spec, {"x": x, "w": w}, ("y", out * out * oc), scalars, tunables)
 

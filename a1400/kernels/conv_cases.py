@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from a1400.kernels.conv_pack import pack_conv, pack_conv_transpose, pack_depthwise
+from a1400.kernels.conv_pack import pack_conv, pack_conv_spread, pack_conv_transpose, pack_depthwise
 from a1400.kernels.conv_shape import conv_scalars
 from a1400.kernels.gemm_cases import Slots, bias_relu_add, type_variables
 from a1400.kernels.spec import Case, Data
@@ -19,7 +19,7 @@ def case(
     types: str = "f32", x_pad: int = 0, y_pad: int = 0, offset: int = 0, slots: bool = False,
     extra: Sequence[int] = (), special: float | None = None,
 ) -> Case:  # fmt: skip
-    """One case; ``kind`` is ``conv``, ``depthwise`` or ``transpose``, ``x`` the shape (N, *spatial, C).
+    """One case; ``kind`` is ``conv``, ``depthwise``, ``transpose`` or ``spread``, ``x`` the shape (N, *spatial, C).
 
     ``high`` pads default to ``pads``; ``extra`` is a transposed convolution's output padding.
     """
@@ -27,7 +27,8 @@ def case(
     strides, dilations, pads = strides or (1,) * rank, dilations or (1,) * rank, pads or (0,) * rank
     high = pads if high is None else high
     extra = extra or (0,) * rank
-    if kind == "transpose":
+    backward = kind in ("transpose", "spread")
+    if backward:
         spatial = [(n - 1) * s + (k - 1) * d + 1 - p - q + e
                    for n, s, k, d, p, q, e in zip(x[1:-1], strides, kernel, dilations, pads, high, extra)]  # fmt: skip
     else:
@@ -37,18 +38,20 @@ def case(
     y = (x[0], *spatial, oc)
     kinds = type_variables(types)
     rng = np.random.default_rng(3)
-    shape = (c, oc // groups, *kernel) if kind == "transpose" else (oc, c // groups, *kernel)
+    shape = (c, oc // groups, *kernel) if backward else (oc, c // groups, *kernel)
     low = 0 if np.issubdtype(kinds["TB"], np.unsignedinteger) else -3
     raw = rng.integers(low, 4, shape).astype(kinds["TB"])
     if kind == "transpose":
         w = pack_conv_transpose(raw, groups, strides, dilations)
+    elif kind == "spread":
+        w = pack_conv_spread(raw)
     else:
         w = pack_depthwise(raw) if kind == "depthwise" else pack_conv(raw, groups)
     scalars = conv_scalars(
         x, y, kernel, strides, pads, dilations, groups, offset, c + x_pad if x_pad else 0, offset,
         oc + y_pad if y_pad else 0,
     )  # fmt: skip
-    if kind == "depthwise":
+    if kind in ("depthwise", "spread"):
         del scalars["groups"]
     pixels, rows = int(np.prod(x[:-1])), int(np.prod(y[:-1]))
     # the last pixel ends with its channels: reading on to the next multiple of a vector must not happen
@@ -130,3 +133,25 @@ def transpose_cases() -> Iterable[Case]:
     yield case("transpose", "range", (1, 4, 4, 18), 20, (4, 4), strides=(2, 2), pads=(1, 1), x_pad=3, y_pad=5, offset=2)
     for kind in ("f16", "bf16", "f64"):
         yield case("transpose", kind, (1, 4, 5, 20), 20, (3, 3), strides=(2, 2), pads=(1, 1), types=kind)
+
+
+def spread_cases() -> Iterable[Case]:
+    """Cases of ``conv_spread``."""
+    yield case("spread", "one", (1, 1, 1, 1), 1, (1, 1))
+    two = (2, 2)
+    yield case("spread", "9x9 stride 2", (1, 9, 14, 24), 1, (9, 9), strides=two, pads=(4, 4), extra=(1, 1), slots=True)
+    yield case("spread", "9x9 stride 3", (2, 13, 5, 10), 1, (9, 9), strides=(3, 3), pads=(4, 4))
+    yield case("spread", "many lines", (1, 120, 30, 12), 1, (5, 5), strides=two, pads=two, extra=(1, 1), slots=True)
+    yield case("spread", "wide lines", (1, 3, 900, 4), 3, (5, 4), strides=(2, 2), pads=(2, 1))
+    yield case("spread", "rgb", (1, 6, 7, 40), 3, (6, 6), strides=(2, 2), pads=(2, 2), slots=True)
+    yield case("spread", "stride above kernel", (1, 4, 4, 6), 5, (2, 2), strides=(3, 3), slots=True)
+    yield case("spread", "high pads", (1, 9, 6, 20), 2, (4, 4), pads=(1, 0), high=(3, 2))
+    yield case("spread", "dilated", (1, 5, 5, 7), 2, (3, 3), strides=(2, 1), dilations=(3, 1), pads=(2, 1))
+    yield case("spread", "dilated both", (1, 5, 5, 7), 2, (3, 3), strides=(2, 1), dilations=(3, 2), pads=(2, 1))
+    yield case("spread", "1-D", (2, 20, 16), 1, (8,), strides=(4,), pads=(2,))
+    yield case("spread", "3-D", (1, 3, 3, 4, 6), 2, (3, 2, 3), strides=(2, 2, 1), pads=(1, 0, 1))
+    yield case("spread", "range", (1, 4, 4, 18), 3, (4, 4), strides=(2, 2), pads=(1, 1), x_pad=3, y_pad=5, offset=2)
+    yield case("spread", "nan", (1, 6, 6, 18), 1, (3, 3), strides=(2, 2), special=float("nan"))
+    yield case("spread", "infinity", (1, 6, 6, 18), 1, (3, 3), strides=(2, 2), special=float("inf"))
+    for kind in ("f16", "bf16", "f64"):
+        yield case("spread", kind, (1, 4, 5, 20), 1, (3, 3), strides=(2, 2), pads=(1, 1), types=kind)

@@ -54,3 +54,9 @@ def pack_conv_transpose(
     matrices = w.reshape(groups, c // groups, og, -1)[..., order].transpose(0, 3, 1, 2)  # group, tap, channel, output
     packed = pack_b(np.ascontiguousarray(matrices).reshape(groups, -1, og))
     return packed.reshape(groups, -1, len(order), c // groups, 32)
+
+
+def pack_conv_spread(w: np.ndarray) -> np.ndarray:
+    """``[C, OC, *kernel]`` to ``[ceil(taps * OC / 32), C, 32]``: a column for each tap and output channel, zeros behind."""
+    c, oc = w.shape[:2]
+    return pack_b(np.ascontiguousarray(w.reshape(c, oc, -1).transpose(0, 2, 1)).reshape(c, -1))

@@ -12,10 +12,11 @@ from a1400 import tuning
 from a1400.engine.lower.images import image_groups, pixel_result, pixel_view, three
 from a1400.engine.lower.linear import Product, emit_product, uses_packed
 from a1400.engine.lower.slots import with_epilogue
+from a1400.engine.lower.winograd import emit_winograd
 from a1400.engine.lowering import Lowering, lowers, split_inputs
 from a1400.graph.graph import Node, Value
 from a1400.kernels import conv as conv_kernel
-from a1400.kernels import conv_hopper, conv_pack, conv_tensor, gemm_pack
+from a1400.kernels import conv_hopper, conv_pack, conv_spread, conv_tensor, gemm_pack
 from a1400.kernels import pool as pool_kernel
 from a1400.kernels.conv_shape import conv_scalars
 from a1400.kernels.gemm import accumulator
@@ -40,7 +41,8 @@ def _conv(lw: Lowering, node: Node) -> None:
         return
     kernel = w.shape[2:]
     plain = all(k == 1 for k in kernel) and all(s == 1 for s in attrs["strides"])
-    if plain and groups == 1 and not any(attrs["low"] + attrs["high"]):
+    plain = plain and groups == 1 and not any(attrs["low"] + attrs["high"])
+    if plain and not _narrow(lw, x, w, target):
         _pointwise_conv(lw, node, x, w, target, y_step)
         return
     view, step = pixel_view(lw, x)
@@ -57,11 +59,22 @@ def _conv(lw: Lowering, node: Node) -> None:
         del scalars["groups"]  # depthwise means one input channel per group
         lw.launch("conv_depthwise", types, buffers, scalars, slots=slots)
         return
+    if emit_winograd(lw, node, w, types, buffers, scalars, slots):
+        return
     buffers["w"] = _weights(
         lw, w, ("pack_conv", groups), lambda a: conv_pack.pack_conv(a, groups),
         lambda lw, value: _run_time_conv(lw, value, groups),
     ).ref()  # fmt: skip
     lw.launch("conv", types, buffers, scalars, tunables=_conv_tunables(lw, types, scalars, slots), slots=slots)
+
+
+def _narrow(lw: Lowering, x: Value, w: Value, target: View) -> bool:
+    """Whether a 1x1 convolution is better off as ``conv``: that computes a last panel no wider than it is."""
+    outputs, rows = w.shape[0], x.size // x.shape[-1]
+    types = {"TA": x.dtype, "TB": w.dtype, "TC": target.dtype, "ACC": accumulator(x.dtype)}
+    variant = REGISTRY["conv"].variant("cpu")
+    on_cpu = lw.info.kind == "cpu" and lw.info.backend in variant.backends and variant.requires(lw.info, types)
+    return on_cpu and w.is_constant and rows >= 64 and outputs < 128 and 0 < outputs % 32 <= 24
 
 
 def _conv_tunables(
@@ -155,13 +168,19 @@ def _conv_transpose(lw: Lowering, node: Node) -> None:
     )  # fmt: skip
     acc = accumulator(x.dtype)
     types = {"TA": x.dtype, "TB": w.dtype, "TC": target.dtype, "ACC": acc}
+    slots = _image_slots(lw, node, target.dtype, acc)
+    if w.is_constant and conv_spread.pays(scalars):
+        few = {k: v for k, v in scalars.items() if k != "groups"}
+        if REGISTRY["conv_spread"].choose(lw.info, types, few, slots, lw.allow).kind == "cpu":
+            weights = lw.packed(w, ("pack_conv_spread",), conv_pack.pack_conv_spread)
+            lw.launch("conv_spread", types, {"x": view.ref(), "w": weights.ref(), "y": target.ref()}, few, slots=slots)
+            return
     strides, dilations = tuple(attrs["strides"]), tuple(attrs["dilations"])
     packed = _weights(
         lw, w, ("pack_conv_transpose", groups, strides, dilations),
         lambda a: conv_pack.pack_conv_transpose(a, groups, strides, dilations),
         lambda lw, value: _run_time_transpose(lw, value, groups, strides, dilations),
     )  # fmt: skip
-    slots = _image_slots(lw, node, target.dtype, acc)
     buffers = {"x": view.ref(), "w": packed.ref(), "y": target.ref()}
     chosen = REGISTRY["conv_transpose"].choose(lw.info, types, scalars, slots, lw.allow)
     tunables = tuning.lookup(lw.info, REGISTRY["conv_transpose"], chosen, types, scalars)
