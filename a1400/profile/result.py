@@ -50,8 +50,8 @@ class LaunchProfile:
     ``kernel`` is spec and variant, ``op`` the primitive op it computes, ``nodes`` the model's nodes it serves.
     ``seconds`` is the device's time, ``gap`` how long the device was idle before it (medians of all runs); ``flops``
     and ``bytes`` are the least it costs (:mod:`a1400.kernels.cost`), ``roof`` the seconds that the device's peaks would
-    take for them, where ``unit`` says which peak counts.  ``called``, ``returned`` (the host's call), ``start`` and ``end`` are seconds since the start of the
-    run on the timeline, which is the one of median length.
+    take for them, where ``unit`` says which peak counts.  ``called``, ``returned`` (the host's call), ``start`` and
+    ``end`` are seconds since the start of the run on the timeline, which is the one of median length.
     """
 
     index: int
