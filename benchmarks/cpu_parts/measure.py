@@ -146,7 +146,7 @@ def _arrays(path: Path) -> list[np.ndarray]:
 
 
 def error(got: Sequence[np.ndarray], wanted: Sequence[np.ndarray]) -> float:
-    """The largest difference of any output relative to the largest value wanted there; inf where shapes differ."""
+    """The largest difference of any output relative to the largest value wanted there; inf for other shapes or NaN."""
     if [a.shape for a in got] != [b.shape for b in wanted]:
         return float("inf")
     worst = 0.0
@@ -155,8 +155,8 @@ def error(got: Sequence[np.ndarray], wanted: Sequence[np.ndarray]) -> float:
             continue
         scale = float(np.abs(b.astype(np.float64)).max()) or 1.0
         apart = float(np.abs(a.astype(np.float64) - b).max()) / scale
-        worst = apart if not apart <= worst else worst  # a NaN stays
-    return worst if np.isfinite(worst) else float("inf")
+        worst = max(worst, apart if np.isfinite(apart) else float("inf"))
+    return worst
 
 
 # ---- figures ------------------------------------------------------------------------------------------

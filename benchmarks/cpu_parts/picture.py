@@ -54,7 +54,8 @@ def draw(document: Mapping[str, Any], path: Path) -> None:
     facts = document["facts"]
     axes.set_title(f"Speed beside ONNX Runtime (1x), fp32, batch 1, {facts['threads']} threads\n"
                    f"{facts['device']}, {facts['date'][:10]}", fontsize=9)  # fmt: skip
-    axes.legend(fontsize=7, loc="lower right")
+    if engines:
+        axes.legend(fontsize=7, loc="lower right")
     figure.tight_layout()
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=150)
