@@ -21,6 +21,7 @@ from a1400.graph.graph import MAX_ELEMENTS, Graph, Node, Value
 from a1400.kernels import spec as kernels
 from a1400.kernels.expr import Expr
 from a1400.kernels.spec import REGISTRY, KernelCall, Operand, SlotArgument, SlotCode
+from a1400.memory.mapped import release
 from a1400.memory.storage import Ref, Storage, View, collapse_group, dense_strides
 
 Handler = Callable[["Lowering", Node], None]
@@ -62,7 +63,9 @@ class WeightStore:
         full = (id(source), *key)
         storage = self._storages.get(full)
         if storage is None:
-            array = np.ascontiguousarray(make(source))
+            array = np.require(make(source), None, ("C", "A"))
+            if not np.may_share_memory(array, source):
+                release(source)
             storage = self._storages[full] = Storage("weight", array.nbytes, array=array, source=source)
         return storage
 

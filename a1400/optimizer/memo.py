@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from a1400.graph.graph import Graph, Value
+from a1400.memory.mapped import release
 
 #: arrays up to this many bytes are shared by content, larger ones by address
 SMALL = 32 * 1024
@@ -63,6 +64,8 @@ class Memo:
         if entry is None:
             entry = ([self.canonical(np.asarray(a)) for a in make()], sources)
             self.table[full] = entry
+            for source in sources:
+                release(source)
         return list(entry[0])
 
 

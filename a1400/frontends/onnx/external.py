@@ -2,24 +2,35 @@
 
 from __future__ import annotations
 
-import os
-import stat
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
 import numpy as np
 
 from a1400.errors import ModelFileError
+from a1400.frontends.onnx.mapped import MappedFile
+from a1400.frontends.onnx.payloads import Payloads
 
 
 class ExternalData:
-    """The data files of one model folder; each is mapped once.
+    """The data files of one model folder, each mapped once, and what was left in the model's own file.
 
     ``folder`` is None when the model did not come from a file; then every reference is an error.
     """
 
-    def __init__(self, folder: Path | None) -> None:
-        self.folder = folder
-        self._maps: dict[str, np.ndarray] = {}
+    def __init__(self, folder: Path | None, payloads: Payloads | None = None, file: MappedFile | None = None) -> None:
+        self.folder, self._payloads = folder, payloads
+        self._maps: dict[str, MappedFile] = {}
+        self._files = [] if file is None else [file]
+
+    def check(self) -> None:
+        """Raise :class:`ModelFileError` if a mapped file was written to since."""
+        for file in (*self._files, *self._maps.values()):
+            file.check()
+
+    def inline(self, raw: bytes) -> np.ndarray:
+        """The bytes (u8[n], read-only) of a tensor whose ``raw_data`` is ``raw``."""
+        found = self._payloads.find(raw) if self._payloads is not None else None
+        return np.frombuffer(raw, np.uint8) if found is None else found
 
     def read(self, tensor: str, location: str, offset: str, length: str, expected: int) -> np.ndarray:
         """The ``expected`` bytes (u8[expected], read-only) of ``tensor`` at ``location``.
@@ -40,23 +51,13 @@ class ExternalData:
         return data[start : start + count]
 
     def _map(self, where: str, location: str) -> np.ndarray:
-        if location in self._maps:
-            return self._maps[location]
-        path = self._resolve(where, location)
-        try:
-            # opened once and checked through the descriptor, so that what is checked is what is mapped
-            with open(path, "rb") as file:
-                status = os.fstat(file.fileno())
-                if not stat.S_ISREG(status.st_mode):
-                    raise ModelFileError(f"{where}: {location!r} is not a regular file")
-                if status.st_size == 0:
-                    data = np.zeros(0, np.uint8)
-                else:
-                    data = np.asarray(np.memmap(file, np.uint8, "r"))
-        except OSError as error:
-            raise ModelFileError(f"{where}: cannot read {location!r}: {error.strerror or error}") from None
-        self._maps[location] = data
-        return data
+        if location not in self._maps:
+            path = self._resolve(where, location)
+            try:
+                self._maps[location] = MappedFile(path, f"{where}: {location!r}")
+            except OSError as error:
+                raise ModelFileError(f"{where}: cannot read {location!r}: {error.strerror or error}") from None
+        return self._maps[location].data
 
     def _resolve(self, where: str, location: str) -> Path:
         if self.folder is None:

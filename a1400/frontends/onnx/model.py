@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Mapping
-from pathlib import Path
 
 import numpy as np
 import onnx
@@ -16,7 +15,7 @@ from a1400.frontends.onnx.external import ExternalData
 from a1400.frontends.onnx.fold import FoldMemo
 from a1400.frontends.onnx.library import Library
 from a1400.frontends.onnx.parse import parse_graph, read_opsets
-from a1400.frontends.onnx.reader import read_model
+from a1400.frontends.onnx.reader import ReadModel, read_model
 from a1400.frontends.onnx.trace import Tracer
 from a1400.frontends.signature import ShapeDtype
 from a1400.graph.graph import MAX_ELEMENTS, Graph, Value
@@ -32,15 +31,16 @@ class OnnxModel:
     several threads.
     """
 
-    def __init__(self, proto: onnx.ModelProto, folder: Path | None, name: str) -> None:
-        external = ExternalData(folder)
+    def __init__(self, read: ReadModel) -> None:
+        proto = read.proto
+        external = self._external = ExternalData(read.folder, read.payloads, read.file)
         self._opsets = read_opsets(proto, OLDEST_OPSET)
         self._library = Library(proto, self._opsets, external)
         self._root = parse_graph(proto.graph, external)
         self._library.check(self._root, self._opsets)
         if not self._root.outputs:
             raise GraphError("the model has no outputs: there is nothing to compute")
-        self.name = self._root.name or name
+        self.name = self._root.name or read.name
         self.opset = self._opsets.get("", 0)
         self.nodes = len(self._root.nodes)
         # up to IR 3 every initializer is listed as an input as well; it stays a default that graph() can override
@@ -63,9 +63,11 @@ class OnnxModel:
 
         ``values`` fixes inputs to arrays while tracing, for those that steer shapes (the graph keeps the input,
         unused); it is then right for these values only.  Raises :class:`InputError` for names or shapes that do not fit
-        the model, :class:`NeedsValue` when a small input's value is needed, :class:`GraphError` and
-        :class:`UnsupportedOpError` naming the node otherwise.
+        the model, :class:`NeedsValue` when a small input's value is needed, :class:`ModelFileError` when the model's
+        file was written to since it was loaded, :class:`GraphError` and :class:`UnsupportedOpError` naming the node
+        otherwise.
         """
+        self._external.check()
         defaults = {n: s for n, s in self._root.inputs.items() if n in self._root.initializers}
         unknown = [n for n in feeds_shapes if n not in self.inputs and n not in defaults]
         missing = [n for n in self.inputs if n not in feeds_shapes]
@@ -113,9 +115,10 @@ def load_onnx(source: str | os.PathLike[str] | bytes | onnx.ModelProto) -> OnnxM
     does not fit or leaves the folder), :class:`GraphError` (cycles, undefined or doubly defined values) and
     :class:`UnsupportedOpError` (all operators without a translation, with their nodes).
     """
-    proto, folder, name = read_model(source)
+    read = read_model(source)
+    name = read.name
     try:
-        return OnnxModel(proto, folder, name)
+        return OnnxModel(read)
     except UnicodeDecodeError:
         raise ModelFileError(f"{name}: the file is damaged: a name in it is not text") from None
     except RecursionError:

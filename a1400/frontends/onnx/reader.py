@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import os
-import stat
+from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import onnx
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 
 from a1400.errors import ModelFileError
+from a1400.frontends.onnx.mapped import MappedFile
+from a1400.frontends.onnx.payloads import Malformed, Payloads
 
 #: protobuf's own limit for one message
 _MAX_BYTES = 2**31 - 1
@@ -26,12 +29,27 @@ _OTHERS = {
 }
 
 
-def read_model(source: str | os.PathLike[str] | bytes | onnx.ModelProto) -> tuple[onnx.ModelProto, Path | None, str]:
-    """The parsed model, the folder that its data files are in (None for bytes) and a name for messages."""
+@dataclass(frozen=True)
+class ReadModel:
+    """A parsed file: ``folder`` is where its data files are (None for bytes), ``name`` is for messages.
+
+    ``payloads`` holds the large tensors' contents, ``file`` the file that they are mapped from.
+    """
+
+    proto: onnx.ModelProto
+    folder: Path | None
+    name: str
+    payloads: Payloads | None = None
+    file: MappedFile | None = None
+
+
+def read_model(source: str | os.PathLike[str] | bytes | onnx.ModelProto) -> ReadModel:
+    """Find, map and parse a model; raises :class:`ModelFileError`."""
     if isinstance(source, onnx.ModelProto):
-        return source, None, "model"
+        return ReadModel(source, None, "model")
     if isinstance(source, (bytes, bytearray, memoryview)):
-        return _parse(bytes(source), "the model given as bytes"), None, "model"
+        proto, payloads = _parse(np.frombuffer(bytes(source), np.uint8), "the model given as bytes")
+        return ReadModel(proto, None, "model", payloads)
     if not isinstance(source, (str, os.PathLike)):
         kind = type(source).__name__
         raise ModelFileError(f"a model is given by its path, as bytes or as a ModelProto, not as {kind}")
@@ -39,36 +57,40 @@ def read_model(source: str | os.PathLike[str] | bytes | onnx.ModelProto) -> tupl
     try:
         if path.is_dir():
             raise ModelFileError(f"{str(path)!r} is a folder, not an ONNX file")
-        status = path.stat()
-        if not stat.S_ISREG(status.st_mode):  # a pipe would keep us waiting, a device need not end
-            raise ModelFileError(f"{str(path)!r} is not a regular file: save the model to one")
-        size = status.st_size
-        if size > _MAX_BYTES:
-            raise ModelFileError(
-                f"{str(path)!r} has {size} bytes; a file holds at most {_MAX_BYTES}: save weights as external data"
-            )
-        data = path.read_bytes()
+        file = MappedFile(path, repr(str(path)))
     except FileNotFoundError:
         raise ModelFileError(f"there is no model file {str(path)!r}") from None
     except (OSError, ValueError) as error:
         raise ModelFileError(f"cannot read model file {str(path)!r}: {error}") from None
-    return _parse(data, repr(str(path))), path.parent, path.stem
+    if file.data.size > _MAX_BYTES:
+        raise ModelFileError(
+            f"{str(path)!r} has {file.data.size} bytes; a file holds at most {_MAX_BYTES}: "
+            "save weights as external data"
+        )
+    proto, payloads = _parse(file.data, repr(str(path)))
+    return ReadModel(proto, path.parent, path.stem, payloads, file)
 
 
-def _parse(data: bytes, where: str) -> onnx.ModelProto:
-    if not data:
+def _parse(data: np.ndarray, where: str) -> tuple[onnx.ModelProto, Payloads]:
+    start = data[:64].tobytes()
+    if not start:
         raise ModelFileError(f"{where} is empty")
     for magic, what in _OTHERS.items():
-        if data.startswith(magic):
+        if start.startswith(magic):
             raise ModelFileError(f"{where} is not an ONNX model: it looks like {what}")
-    if data.startswith(b"version https://git-lfs"):
+    if start.startswith(b"version https://git-lfs"):
         raise ModelFileError(f"{where} is a Git LFS pointer, not the model itself: fetch it with `git lfs pull`")
+    payloads = Payloads(data)
     try:
-        proto = onnx.ModelProto.FromString(data)
+        text = payloads.strip()
+    except Malformed:
+        text = data.tobytes()  # protobuf knows best what is wrong with it
+    try:
+        proto = onnx.ModelProto.FromString(text)
     except (DecodeError, RecursionError, UnicodeDecodeError, ValueError):
-        damaged = data[:1] == b"\x08" and len(data) > 1 and 0 < data[1] < 64  # an ir_version field comes first
+        damaged = start[:1] == b"\x08" and len(start) > 1 and 0 < start[1] < 64  # an ir_version field comes first
         kind = "is damaged or cut short: it is not complete protobuf" if damaged else "is not an ONNX model"
         raise ModelFileError(f"{where} {kind}") from None
     if not proto.HasField("graph"):
         raise ModelFileError(f"{where} is not an ONNX model: it has no graph")
-    return proto
+    return proto, payloads

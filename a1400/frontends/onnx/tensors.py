@@ -11,6 +11,7 @@ import onnx
 
 from a1400.errors import ModelFileError
 from a1400.frontends.onnx.external import ExternalData
+from a1400.frontends.onnx.payloads import LARGE
 from a1400.graph.graph import MAX_ELEMENTS
 
 _T = onnx.TensorProto
@@ -60,6 +61,8 @@ def checked_shape(dims: Any, where: str) -> tuple[int, ...]:
 def tensor_array(proto: onnx.TensorProto, external: ExternalData, where: str) -> np.ndarray:
     """The tensor's data, in its own shape and dtype (strings as object arrays); read-only.
 
+    A large tensor's is a view on the mapped file, and aligned only if it happens to lie so.
+
     Raises :class:`ModelFileError` where data and shape do not agree.
     """
     shape = checked_shape(proto.dims, where)
@@ -84,7 +87,7 @@ def tensor_array(proto: onnx.TensorProto, external: ExternalData, where: str) ->
             nbytes,
         )
     elif proto.HasField("raw_data"):
-        raw = np.frombuffer(proto.raw_data, np.uint8)
+        raw = external.inline(proto.raw_data)
         if raw.size != nbytes:
             raise ModelFileError(f"{where}: {raw.size} bytes of data, shape {list(shape)} of {dtype} needs {nbytes}")
     else:
@@ -94,7 +97,7 @@ def tensor_array(proto: onnx.TensorProto, external: ExternalData, where: str) ->
     array = raw.view(dtype if dtype != np.bool_ else np.uint8)
     if dtype == np.bool_:
         array = array != 0  # any other byte value would be undefined behaviour as a NumPy bool
-    elif not array.flags.aligned:
+    elif not array.flags.aligned and nbytes < LARGE:
         array = array.copy()
     return _frozen(array.reshape(shape))
 
