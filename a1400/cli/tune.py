@@ -257,7 +257,8 @@ def _present(tuning: Tuning, dry: bool) -> None:
         columns += ["best", "gain", "tried", "rejected"]
     listed = table("", *columns, "remark", right=("times", "share", "settings", "gain", "tried", "rejected"))
     for call in tuning.calls:
-        sizes = " ".join(f"{n}={v}" for n, v in bound_scalars(kernels[call.kernel], call.scalars).items())
+        bound = bound_scalars(kernels[call.kernel], call.scalars)
+        sizes = " ".join(f"{n}={v}" for n, v in bound.items() if v > 1)  # ones and zeros say little
         cells = [
             f"{call.kernel}/{call.variant}", sizes, str(call.count), f"{call.share:.1%}", str(call.space),
             setting_text(call.default),

@@ -34,6 +34,8 @@ MARGIN = 1.03
 #: of settings this close to the best one that other calls use already wins: a program less to compile
 _NEAR = 1.015
 _FINALISTS = 3
+#: a setting that other calls use already also runs if it is among so many
+_MOST = 8
 _ROUNDS = 9
 #: a setting slower than the best by this factor is timed once
 _HOPELESS = 1.5
@@ -189,9 +191,11 @@ class Campaign:
     def _decide(self, session: Session, call: CallFound, trials: Sequence[Trial]) -> None:
         """Let the fastest run against the default in turn; what wins by the margin is the best."""
         call.best = dict(call.default)
-        fast = sorted((t for t in trials if t.seconds is not None), key=lambda t: t.seconds or 0.0)[:_FINALISTS]
-        if not fast:
+        used = self._used.setdefault((call.kernel, call.variant), [])
+        timed = sorted((t for t in trials if t.seconds is not None), key=lambda t: t.seconds or 0.0)
+        if not timed:
             return
+        fast = timed[:_FINALISTS] + [t for t in timed[_FINALISTS:_MOST] if t.tunables in used]
         settings = [call.default, *(t.tunables for t in fast)]
         times = session.race(settings, _ROUNDS)
         if isinstance(times, Ending):
@@ -199,7 +203,6 @@ class Campaign:
             return
         call.default_seconds = times[0]
         best = min(times[1:])
-        used = self._used.setdefault((call.kernel, call.variant), [])
         near = [i for i in range(1, len(times)) if times[i] <= best * _NEAR]
         index = next((i for i in near if settings[i] in used), times.index(best, 1))
         if times[0] >= times[index] * MARGIN:
