@@ -12,12 +12,16 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from a1400.backends.base import Device
 from a1400.backends.registry import choose
@@ -33,6 +37,7 @@ from a1400.kernels import (
     gemm_pack,
 )
 from a1400.kernels.spec import KernelSpec, call
+from benchmarks.common.peak import loop
 
 F32 = np.dtype(np.float32)
 TYPES = {"TA": F32, "TB": F32, "TC": F32, "ACC": F32}
@@ -77,19 +82,6 @@ ROWS = (
     *(Row("transpose", n) for n in ((28, 128, 64, 4, 2, 1), (56, 128, 64, 2, 2, 1), (14, 512, 256, 4, 2, 1),
                                 (128, 56, 1, 9, 2, 1))),
 )  # fmt: skip
-
-_PEAK = """
-__attribute__((reqd_work_group_size(1, 1, 1))) __kernel void peak(__global float *out, const int rounds) {
-    float16 s0 = 0.0f, s1 = 1.0f, s2 = 2.0f, s3 = 3.0f, s4 = 4.0f, s5 = 5.0f, s6 = 6.0f, s7 = 7.0f;
-    const float16 x = (float16)(out[0]), y = (float16)(out[1]);
-    for (int i = 0; i < rounds; i++) {
-        s0 = fma(s0, x, y); s1 = fma(s1, x, y); s2 = fma(s2, x, y); s3 = fma(s3, x, y);
-        s4 = fma(s4, x, y); s5 = fma(s5, x, y); s6 = fma(s6, x, y); s7 = fma(s7, x, y);
-    }
-    vstore16(s0 + s1 + s2 + s3 + s4 + s5 + s6 + s7, 0, out + 2 + 16 * get_global_id(0));
-}
-"""
-_PEAK_GROUPS, _PEAK_ROUNDS = 16, 20_000
 
 
 class Bench:
@@ -159,16 +151,7 @@ class Bench:
         """A loop of fused multiply-adds in registers and its flops; None where there is no OpenCL CPU device."""
         if self.device.info.backend != "opencl" or self.device.info.kind != "cpu":
             return None
-        buffer = self.device.alloc(4 * (2 + 16 * _PEAK_GROUPS))
-        self.stream.write(buffer, np.full(2 + 16 * _PEAK_GROUPS, 0.5, F32))
-        program = self.device.compile("peak", _PEAK, "peak")
-        bound = program.bind([buffer, np.int32(_PEAK_ROUNDS)], (_PEAK_GROUPS, 1, 1), (1, 1, 1))
-
-        def run() -> None:
-            self.stream.run([bound])
-            self.stream.synchronize()
-
-        return run, 2.0 * 8 * 16 * _PEAK_ROUNDS * _PEAK_GROUPS
+        return loop(self.device, 16)
 
     def onnxruntime(self, row: Row, rng: np.random.Generator) -> Run | None:
         """The same work in ONNX Runtime with its own layout; None when it is not installed."""
