@@ -25,7 +25,7 @@ from a1400.backends.base import DeviceInfo, Grid
 from a1400.kernels import gemm_cases, gemm_tensor_cases
 from a1400.kernels.check import slot_reference
 from a1400.kernels.gemm_pack import PANEL, poison, strided, unpack_b
-from a1400.kernels.gemm_split import split
+from a1400.kernels.gemm_shares import shares
 from a1400.kernels.gemm_tensor import TENSOR_VARIANTS
 from a1400.kernels.spec import Case, KernelSpec, Scalars, Slot, Tunable, Tunables, Variant, params, register
 
@@ -43,12 +43,13 @@ MOST_BATCH_GROUPS = 65535  # CUDA's limit in dimensions 1 and 2; kernels loop ov
 
 
 def choose_tunables(info: DeviceInfo, scalars: Scalars) -> Mapping[str, int]:
-    """Tunables for ``gemm_packed`` on ``info``; empty: the defaults.
+    """Tunables for ``gemm_packed`` on ``info``.
 
-    One setting for all shapes: MR 12 and 14 are within 3 % of each other even where only one divides M, and each
-    setting in use is one more program to compile for every epilogue.
+    One program for all shapes: rows of 12 and 14 are within 3 % of each other even where only one divides M, blocks of
+    depth from 256 to 512 within 2 %, and each setting in use is one more program to compile for every epilogue.  What
+    follows the shape is how the work is cut up, see :mod:`a1400.kernels.gemm_shares`.
     """
-    return {}
+    return {"CORES": max(1, info.compute_units)} if info.kind == "cpu" else {}
 
 
 def accumulator(dtype: np.dtype) -> np.dtype:
@@ -101,7 +102,10 @@ def _simple_geometry(s: Scalars, t: Tunables) -> tuple[Grid, Grid]:
 
 
 def _cpu_geometry(s: Scalars, t: Tunables) -> tuple[Grid, Grid]:
-    down, across = split(int(s["M"]), int(s["K"]), int(s["N"]), _batch(s), t["MR"], t["NPC"])
+    down, across = shares(
+        int(s["M"]), int(s["K"]), int(s["N"]), _batch(s),
+        mr=t["MR"], npc=t["NPC"], blocks_held=t["BLOCKS"], cores=t["CORES"],
+    )  # fmt: skip
     return (down, across, _batch(s)), (1, 1, 1)
 
 
@@ -135,6 +139,13 @@ def cpu_tunables(depth: int) -> tuple[Tunable, ...]:
         Tunable("KC", depth, (256, 384, 512), "depth of the block of A that a work-item keeps as floats"),
         Tunable("NPC", 8, (4, 8, 16), "panels whose sums a work-item keeps between blocks of depth"),
     )
+
+
+_PACKED_TUNABLES = (
+    *cpu_tunables(384),
+    Tunable("BLOCKS", 6, (3, 6, 12), "row blocks whose sums a work-item keeps between blocks of depth"),
+    Tunable("CORES", 8, (2, 4, 8, 16, 32, 64), "cores that work-items are made for", compiled=False),
+)
 
 
 def fp64_if_used(info: DeviceInfo, types: Mapping[str, np.dtype]) -> bool:
@@ -242,9 +253,9 @@ gemm_packed = register(
         slots=_SLOTS,
         variants=(
             Variant(
-                "cpu", "cpu", _cpu_geometry, cpu_tunables(384), backends=("opencl",), source="cpu/gemm_packed",
+                "cpu", "cpu", _cpu_geometry, _PACKED_TUNABLES, backends=("opencl",), source="cpu/gemm_packed",
                 vector_width=16, supports=lambda s: int(s["a_k"]) == 1 or int(s["K"]) == 1,
-                test_tunables=({"MR": 14}, {"MR": 8, "KC": 256, "NPC": 4}),
+                test_tunables=({"MR": 14, "CORES": 1}, {"MR": 8, "KC": 256, "NPC": 4, "BLOCKS": 3, "CORES": 1}),
             ),
             Variant(
                 "any", "any", _simple_geometry, _SIMPLE_TUNABLES, source="gemm_packed", test_tunables=({"ROWS": 1},)

@@ -98,6 +98,7 @@ def _common(packed: bool) -> Iterable[Case]:
     yield case("tiles", 128, 128, 64, packed=packed)
     yield case("deep", 17, 70, 900, packed=packed, slots=bias_relu_add((1, 17, 70)))
     yield case("wide", 14, 700, 40, packed=packed)
+    yield case("passes", 100, 300, 450, packed=packed, slots=bias_relu_add((1, 100, 300)))
     yield case("batch", 15, 20, 18, batch=(2, 3), packed=packed, slots=bias_relu_add((6, 15, 20)))
     yield case("shared b", 15, 40, 18, batch=(2, 3), packed=packed, share_b=True, slots=scale_rows((6, 15, 18)))
     yield case("prologue", 40, 33, 450, packed=packed, slots=scale_rows((1, 40, 450)))

@@ -1,5 +1,9 @@
 /* C = A * packed B.  One work-item computes a range of row blocks by a range of panels; see gemm_micro.clh.
  *
+ * A step is NPC panels, KC deep: they stay in the second-level cache while up to BLOCKS row blocks pass, whose sums wait
+ * in private memory between the steps: B comes from memory once per BLOCKS * MR rows.  (Fetching the next step's panels
+ * ahead was tried: no faster where B comes from memory, slower for few rows.)
+ *
  * Blocks of A are copied before use: that converts them to float and applies the prologue once, and it makes the
  * strides between rows harmless (rows of A 4 KiB apart would share eight cache lines between twelve of them). */
 #include "gemm_micro.clh"
@@ -7,24 +11,25 @@
 __attribute__((reqd_work_group_size(1, 1, 1))) KERNEL_ENTRY {
     float16 block_vectors[MR * GEMM_LD / 16]; /* vectors, so that it is aligned as one */
     float *block = (float *)block_vectors;
-    float16 sums[NPC * MR * 2];
+    float16 sums[BLOCKS * NPC * MR * 2];
     const int batch = group_id(2), i0 = batch / nb1, i1 = batch - i0 * nb1;
     const int a_base = a_off + i0 * a_b0 + i1 * a_b1, b_base = b_off + i0 * b_b0 + i1 * b_b1;
     const int c_base = c_off + i0 * c_b0 + i1 * c_b1;
     const int blocks = (M + MR - 1) / MR, blocks_each = (blocks + group_count(0) - 1) / group_count(0);
     const int panels = (N + 31) / 32, panels_each = (panels + group_count(1) - 1) / group_count(1);
-    const int m_end = min(M, (group_id(0) + 1) * blocks_each * MR);
+    const int m_begin = group_id(0) * blocks_each * MR, m_end = min(M, m_begin + blocks_each * MR);
     const int p_begin = group_id(1) * panels_each, p_end = min(panels, p_begin + panels_each);
     const int columns = N, n_base = 0;
     const int steps = max(1, (K + KC - 1) / KC), step = (K + steps - 1) / steps;
 
-    for (int m0 = group_id(0) * blocks_each * MR; m0 < m_end; m0 += MR) {
-        const int rows = min(MR, m_end - m0);
-        for (int p0 = p_begin; p0 < p_end; p0 += NPC) {
+    for (int p0 = p_begin; p0 < p_end; p0 += NPC) {
+        for (int m_pass = m_begin; m_pass < m_end; m_pass += BLOCKS * MR) {
+            const int m_stop = min(m_end, m_pass + BLOCKS * MR);
             for (int k0 = 0, more = 1; more; k0 += step) {
                 const int depth = min(step, K - k0);
                 more = k0 + step < K;
-                if (steps > 1 || p0 == p_begin) {
+                for (int m0 = m_pass, i = 0; m0 < m_stop; m0 += MR, i++) {
+                    const int rows = min(MR, m_stop - m0);
                     for (int r = 0; r < rows; r++) {
                         GPTR(const TA) source = a + (a_base + (m0 + r) * a_m + k0);
                         int k = 0;
@@ -34,17 +39,18 @@ __attribute__((reqd_work_group_size(1, 1, 1))) KERNEL_ENTRY {
                         for (; k < depth; k++)
                             to[k] = PROLOGUE(TA_load(source, k), batch, m0 + r, k0 + k);
                     }
-                }
-                for (int p = p0; p < min(p0 + NPC, p_end); p++) {
-                    float16 *s = sums + (p - p0) * MR * 2;
-                    gemm_panel(rows, N - p * 32, block, b + (b_base + (p * K + k0) * 32), depth, s, k0 == 0);
-                    if (more) continue;
-                    const int n = p * 32;
+                    for (int p = p0; p < min(p0 + NPC, p_end); p++) {
+                        float16 *s = sums + (i * NPC + p - p0) * MR * 2;
+                        GPTR(const TB) panel = b + (b_base + (p * K + k0) * 32);
+                        gemm_panel(rows, N - p * 32, block, panel, depth, s, k0 == 0);
+                        if (more) continue;
+                        const int n = p * 32;
 #define FINISH_OUT c
 #define ROW_AT(r) (c_base + (m0 + (r)) * c_m)
 #define ROW_B(r) batch
 #define ROW_M(r) (m0 + (r))
 #include "gemm_finish.clh"
+                    }
                 }
             }
         }
