@@ -20,6 +20,7 @@ from a1400.optimizer.recognition import recognition
 from a1400.optimizer.report import PassResult, Report
 from a1400.optimizer.rewriter import Context
 from a1400.optimizer.shape_folding import shape_folding
+from a1400.optimizer.winograd import winograd
 
 Pass = Callable[[Context], None]
 
@@ -34,13 +35,14 @@ PASSES: dict[str, tuple[Pass, str]] = {
     "layout": (layout, "sink transposes until they cancel"),
     "batch_norm_folding": (batch_norm_folding, "fold per-channel factors and shifts into weights and one bias"),
     "fusion": (fusion, "fuse pointwise nodes; attach them to the kernels that make or read their data"),
+    "winograd": (winograd, "let 3 x 3 convolutions take the way with fewer multiplications, where that is faster"),
 }
 
 #: passes open opportunities for each other, so some run more than once
 SCHEDULE = (
     "dead_code", "constant_folding", "shape_folding", "algebra", "common_subexpressions", "recognition",
     "layout", "shape_folding", "recognition", "layout", "shape_folding",
-    "batch_norm_folding", "common_subexpressions", "fusion", "dead_code",
+    "batch_norm_folding", "common_subexpressions", "fusion", "dead_code", "winograd",
 )  # fmt: skip
 
 

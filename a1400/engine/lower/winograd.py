@@ -1,0 +1,38 @@
+"""Convolutions that the ``winograd`` pass marked: one launch, filters packed for the kernel that the mark names."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from a1400.engine.lowering import Lowering
+from a1400.graph.graph import Node, Value
+from a1400.kernels import conv_winograd_choice as choice
+from a1400.kernels.conv_pack import pack_conv
+from a1400.kernels.conv_winograd import TYPES
+from a1400.kernels.conv_winograd_pack import pack_winograd
+from a1400.memory.storage import Ref
+
+
+def emit_winograd(
+    lw: Lowering, node: Node, w: Value, types: Mapping[str, np.dtype], buffers: Mapping[str, Ref],
+    scalars: Mapping[str, int | float], slots: Mapping[str, Any],
+) -> bool:  # fmt: skip
+    """Launch a marked convolution, given what ``conv`` would get (``buffers`` without w); False where it has no mark."""
+    kernel = node.attrs.get("algorithm")
+    # a later pass may have changed dtypes
+    if kernel is None or types["TA"] not in TYPES or types["TC"] not in TYPES or not w.is_constant:
+        return False
+    shared = choice.share(lw.info, kernel, scalars)
+    if shared is None:
+        return False
+    groups, outputs = int(scalars["groups"]), choice.KERNELS[kernel]
+    if kernel.endswith("raw"):
+        packed = lw.packed(w, ("pack_conv", groups), lambda a: pack_conv(a, groups))
+    else:
+        packed = lw.packed(w, ("pack_winograd", outputs, groups), lambda a: pack_winograd(a, outputs, groups))
+    kinds = {name: types[name] for name in (("TA", "TB", "TC") if kernel.endswith("raw") else ("TA", "TC"))}
+    lw.launch(kernel, kinds, {**buffers, "w": packed.ref()}, choice.winograd_scalars(scalars, shared), slots=slots)
+    return True

@@ -1,0 +1,145 @@
+"""Winograd's convolution: 3 x 3 filters, stride 1, no dilation, on channels-last images, with fewer multiplications.
+
+======================  =========================================================================================
+``conv_winograd4``      F(4x4, 3x3): 36 multiplications for 16 outputs, a quarter of what the direct way takes; w: f32,
+                        transformed at load by ``conv_winograd_pack.pack_winograd``: four times the filters' memory
+``conv_winograd4_raw``  the same with filters of type TB as ``conv`` takes them (``conv_pack.pack_conv``), transformed
+                        on the way: for filters so large that reading four times as much takes longer
+``conv_winograd2``      F(2x2, 3x3): 16 multiplications for 4 outputs, 1/2.25 of them; w as for ``conv_winograd4``,
+                        half as large
+======================  =========================================================================================
+
+All: in x: TA [N, H, W, C], in w, out y: TC [N, OH, OW, OC]; pads are those before the first pixel, zeros behind the
+last follow from the output sizes; pixels may be ``x_ld``/``y_ld`` apart.  ``block`` and ``across`` say how work is
+shared out: tiles of a work-item (at most what the variant holds), and ranges of output channels; they change speed only.
+Slot ``EPILOGUE(v; b, m, n)`` as in ``conv``, on floats.
+
+Arithmetic is float32.  Transformed values are larger than the result, so rounding errors are too: about 1e-6 of the
+output's scale for F(4x4) at 64 channels and 4e-6 at 512, three times the direct way's, growing with the root of the
+number of channels; those of F(2x2) are no larger than the direct way's.  An infinity or NaN reaches all outputs of its
+tile, not only those whose filter covers it; inputs beyond 1e37 overflow.  ``load(..., disable=["winograd"])`` keeps to
+the direct way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from a1400 import dtypes
+from a1400.backends.base import Grid
+from a1400.kernels import conv_shape, conv_winograd_cases
+from a1400.kernels.conv_pack import unpack_conv
+from a1400.kernels.conv_winograd_pack import unpack_winograd
+from a1400.kernels.gemm import floats_only
+from a1400.kernels.spec import Case, KernelSpec, Scalars, Slot, Tunable, Tunables, Variant, params, register
+
+TYPES = tuple(dtypes.from_short(n) for n in ("f32", "f16", "bf16"))
+
+_PARAMS = """
+in x: TA
+in w: f32
+out y: TC
+int N        # images
+int H        # input sizes
+int W
+int C
+int OH       # output sizes
+int OW
+int OC
+int ph       # pads
+int pw
+int groups
+int x_off
+int x_ld
+int y_off
+int y_ld
+int block
+int across
+"""
+
+
+def tiles(s: Scalars, outputs: int) -> int:
+    """Tiles of ``outputs`` x ``outputs`` pixels of all images."""
+    return int(s["N"]) * -(-int(s["OH"]) // outputs) * -(-int(s["OW"]) // outputs)
+
+
+def _whole(s: Scalars) -> dict[str, int]:
+    """The scalars of the convolution that this is."""
+    ones = dict.fromkeys(("D", "OD", "KD", "sd", "sh", "sw", "dd", "dh", "dw"), 1)
+    return {**conv_shape.ints(s), **ones, "KH": 3, "KW": 3, "pd": 0}
+
+
+def block_limit(outputs: int, t: Tunables) -> int:
+    """Most tiles of a work-item of the cpu variant: coefficients of 16 channels and the products of a panel fit."""
+    planes = (outputs + 2) ** 2
+    return min(16 * t["COEF"] // planes - 1, (16 * t["SUMS"] // planes - 1) // 2)
+
+
+def _panels(s: Scalars) -> int:
+    return -(-int(s["OC"]) // int(s["groups"]) // 32)
+
+
+def _make(outputs: int, raw: bool) -> KernelSpec:
+    planes = (outputs + 2) ** 2
+
+    def reference(arrays: Mapping[str, np.ndarray], s: Scalars, case: Case) -> dict[str, np.ndarray]:
+        i = _whole(s)
+        groups, og, cg = i["groups"], i["OC"] // i["groups"], i["C"] // i["groups"]
+        packed = arrays["w"].reshape(groups, _panels(s), 9 if raw else planes, cg, 32)
+        filters = unpack_conv(packed, og) if raw else unpack_winograd(packed, outputs, og)
+        y = conv_shape.accumulate(conv_shape.input_view(arrays["x"], i), filters, i)
+        return conv_shape.store_output(y, i, case)
+
+    def cpu_geometry(s: Scalars, t: Tunables) -> tuple[Grid, Grid]:
+        blocks = -(-tiles(s, outputs) // min(int(s["block"]), block_limit(outputs, t)))
+        return (blocks, min(_panels(s), int(s["across"])), int(s["groups"])), (1, 1, 1)
+
+    def gpu_geometry(s: Scalars, t: Tunables) -> tuple[Grid, Grid]:
+        return (-(-tiles(s, outputs) // t["TILES"]), _panels(s), int(s["groups"])), (32, t["TILES"], 1)
+
+    scratch = (
+        Tunable("COEF", 1152, (576, 1152), "KiB of transformed inputs that a work-item keeps"),
+        Tunable("SUMS", 288, (288, 576), "KiB of products that a work-item keeps"),
+    )
+    steps = (Tunable("FILTERS", 32, (16, 32, 64), "channels of filters transformed at a time"),) if raw else ()
+    narrow = {"FILTERS": 16} if raw else {}
+    return register(
+        KernelSpec(
+            name=f"conv_winograd{outputs}{'_raw' * raw}",
+            doc=f"3 x 3 convolution by F({outputs} x {outputs}, 3 x 3){', filters as they are' * raw}.",
+            params=params(_PARAMS.replace("w: f32", "w: TB") if raw else _PARAMS),
+            types=dict.fromkeys(("TA", "TB", "TC") if raw else ("TA", "TC"), TYPES),
+            slots=(Slot("EPILOGUE", ("b", "m", "n"), "f32", "each result before it is stored",
+                        lambda s: conv_shape.outputs(_whole(s))),),
+            variants=(
+                Variant(
+                    "cpu", "cpu", cpu_geometry, (*scratch, *steps), backends=("opencl",), source="cpu/conv_winograd",
+                    vector_width=16, requires=floats_only, test_tunables=({"COEF": 36, "SUMS": 36, **narrow},),
+                ),
+                Variant(
+                    "gpu", "any", gpu_geometry,
+                    (
+                        Tunable("TILES", 8, (2, 4, 8), "tiles of a work-group"),
+                        Tunable("KC", 8, (8, 16), "channels of a step"),
+                    ),
+                    source="conv_winograd", requires=floats_only,
+                    local_bytes=lambda types, t: 4 * planes * t["TILES"] * t["KC"],
+                    test_tunables=({"TILES": 2, "KC": 16},),
+                ),
+            ),
+            reference=reference,
+            cases=lambda: conv_winograd_cases.cases(outputs, raw),
+            exact=outputs == 2,  # the maps of F(4x4) have roots and thirds in them
+            tolerance={"f32": (1e-5, 1e-5), "f16": (2e-3, 2e-3), "bf16": (1.6e-2, 1.6e-2)},
+            flops=lambda s: conv_shape.flops(_whole(s)),
+            bytes=lambda s: conv_shape.nbytes(_whole(s)),
+            defines={"WINO_M": str(outputs), **({"WINO_RAW": ""} if raw else {})},
+        )
+    )  # fmt: skip
+
+
+conv_winograd4 = _make(4, raw=False)
+conv_winograd4_raw = _make(4, raw=True)
+conv_winograd2 = _make(2, raw=False)

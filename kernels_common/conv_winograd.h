@@ -1,0 +1,88 @@
+/* A work-group takes TILES tiles and 32 output channels, a thread one of each: its products of all planes stay in
+ * registers, and so does their way back.  The tiles' inputs are transformed KC channels at a time into local memory. */
+#include "common/conv_winograd_transform.h"
+
+KERNEL_ENTRY {
+    LOCAL_ARRAY(float, v, WINO_PLANES * KC * TILES);
+    const int cg = C / groups, columns = OC / groups, g = group_id(2), panels = (columns + 31) / 32;
+    const int tiles_w = (OW + WINO_M - 1) / WINO_M, tiles_h = (OH + WINO_M - 1) / WINO_M, tiles = N * tiles_h * tiles_w;
+    const int lane = local_id(0), own = local_id(1), thread = own * 32 + lane, n = group_id(1) * 32 + lane;
+    float sums[WINO_PLANES];
+    UNROLL for (int i = 0; i < WINO_PLANES; i++) sums[i] = 0.0f;
+    for (int k0 = 0; k0 < cg; k0 += KC) {
+        if (thread < TILES * KC) {
+            const int t = thread / KC, k = thread % KC, tile = group_id(0) * TILES + t;
+            const int q = tile / tiles_w, b = q / tiles_h;
+            const int ih = (q - b * tiles_h) * WINO_M - ph, iw = (tile - q * tiles_w) * WINO_M - pw;
+            const int usable = tile < tiles && k0 + k < cg, channel = x_off + g * cg + k0 + k;
+            float half_way[WINO_A][WINO_A];
+            UNROLL for (int j = 0; j < WINO_A; j++) {
+                const int column = usable && iw + j >= 0 && iw + j < W;
+#define WINO_GET(i)                                                                                           \
+    (column && ih + i >= 0 && ih + i < H ? TA_load(x, channel + ((b * H + ih + i) * W + iw + j) * x_ld) : 0.0f)
+#define WINO_PUT(i, value) half_way[i][j] = value
+                WINO_IN(float, WINO_GET, WINO_PUT)
+#undef WINO_GET
+#undef WINO_PUT
+            }
+            UNROLL for (int i = 0; i < WINO_A; i++) {
+#define WINO_GET(j) half_way[i][j]
+#define WINO_PUT(j, value) v[((i * WINO_A + j) * KC + k) * TILES + t] = value
+                WINO_IN(float, WINO_GET, WINO_PUT)
+#undef WINO_GET
+#undef WINO_PUT
+            }
+        }
+        local_barrier();
+        /* panels are padded with zeros: every lane may read */
+        const int depth = cg - k0 < KC ? cg - k0 : KC;
+        for (int k = 0; k < depth; k++) {
+#ifdef WINO_RAW
+            const int at = ((g * panels + group_id(1)) * 9 * cg + k0 + k) * 32 + lane;
+            float half_way[WINO_A][3];
+            UNROLL for (int j = 0; j < 3; j++) {
+#define WINO_GET(i) TB_load(w, at + (i * 3 + j) * cg * 32)
+#define WINO_PUT(i, value) half_way[i][j] = value
+                WINO_FILTER(float, WINO_GET, WINO_PUT)
+#undef WINO_GET
+#undef WINO_PUT
+            }
+            UNROLL for (int i = 0; i < WINO_A; i++) {
+#define WINO_GET(j) half_way[i][j]
+#define WINO_PUT(j, value) sums[i * WINO_A + j] += v[((i * WINO_A + j) * KC + k) * TILES + own] * (value)
+                WINO_FILTER(float, WINO_GET, WINO_PUT)
+#undef WINO_GET
+#undef WINO_PUT
+            }
+#else
+            const int at = ((g * panels + group_id(1)) * WINO_PLANES * cg + k0 + k) * 32 + lane;
+            UNROLL for (int i = 0; i < WINO_PLANES; i++) sums[i] += v[(i * KC + k) * TILES + own] * w[at + i * cg * 32];
+#endif
+        }
+        local_barrier();
+    }
+    const int tile = group_id(0) * TILES + own, q = tile / tiles_w, b = q / tiles_h;
+    const int oh = (q - b * tiles_h) * WINO_M, ow = (tile - q * tiles_w) * WINO_M, channel = g * columns + n;
+    float half_way[WINO_M][WINO_A];
+    UNROLL for (int j = 0; j < WINO_A; j++) {
+#define WINO_GET(i) sums[i * WINO_A + j]
+#define WINO_PUT(i, value) half_way[i][j] = value
+        WINO_OUT(float, WINO_GET, WINO_PUT)
+#undef WINO_GET
+#undef WINO_PUT
+    }
+    UNROLL for (int i = 0; i < WINO_M; i++) {
+        float out[WINO_M];
+#define WINO_GET(j) half_way[i][j]
+#define WINO_PUT(j, value) out[j] = value
+        WINO_OUT(float, WINO_GET, WINO_PUT)
+#undef WINO_GET
+#undef WINO_PUT
+        UNROLL for (int j = 0; j < WINO_M; j++) {
+            if (tile < tiles && n < columns && oh + i < OH && ow + j < OW) {
+                const int pixel = (oh + i) * OW + ow + j;
+                TC_store(y, y_off + (b * OH * OW + pixel) * y_ld + channel, EPILOGUE(out[j], b, pixel, channel));
+            }
+        }
+    }
+}
