@@ -8,11 +8,12 @@ a kernel that writes too little or too much is found.
 from __future__ import annotations
 
 import time
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from a1400.backends.base import Argument, Buffer, Device, Grid, Stream, TensorMap
+from a1400.backends.base import Argument, BoundLaunch, Buffer, Device, Grid, Stream, TensorMap
 
 CANARY = 256  # bytes behind every buffer
 CANARY_BYTE = 0xA5
@@ -78,34 +79,59 @@ class Left:
 class LoadedLaunch:
     """A launch with its program compiled and its data on a device; may run several times.
 
+    ``share`` is another launch over the same :class:`HostBuffer` objects, whose device memory is used: settings that
+    are compared by their speed must not differ in where their data lie.  For timing, ``copies`` of the buffers that
+    ``rotate`` names take turns, so that what they hold is as cold in the caches as in a model with other work between.
+
     Raises what the backend raises: :class:`~a1400.errors.KernelCompileError` and the like.
     """
 
-    def __init__(self, data: LaunchData, device: Device, canary: int | None = None) -> None:
+    def __init__(
+        self, data: LaunchData, device: Device, canary: int | None = None, share: LoadedLaunch | None = None,
+        rotate: Collection[str] = (), copies: int = 1,
+    ) -> None:  # fmt: skip
         self.data, self._device = data, device
         self._canary = CANARY if canary is None else canary
-        program = device.compile(data.name, data.source, data.entry, data.options)
+        self._program = device.compile(data.name, data.source, data.entry, data.options)
         self._stream: Stream = device.stream()
-        self._buffers: dict[int, Buffer] = {}
-        for host in data.buffers():
-            if id(host) not in self._buffers:
-                self._buffers[id(host)] = device.alloc(host.nbytes + self._canary)
+        if share is None:
+            self._buffers = self._allocated(data.buffers())
+            turning = [host for host in data.buffers() if host.name in rotate]
+            self._spare = [self._allocated(turning) for _ in range(copies - 1)] if turning else []
+        else:
+            self._buffers, self._spare = share._buffers, share._spare
+        self._bound = self._bind(self._buffers)
+        self._turn = [self._bound, *(self._bind({**self._buffers, **spare}) for spare in self._spare)]
+        self._next = 0
+
+    def _allocated(self, hosts: Sequence[HostBuffer]) -> dict[int, Buffer]:
+        made: dict[int, Buffer] = {}
+        for host in hosts:
+            if id(host) not in made:
+                made[id(host)] = self._device.alloc(host.nbytes + self._canary)
                 if host.role == "in":
-                    self._write(host, host.array)
+                    self._store(made[id(host)], host, host.array)
+        return made
+
+    def _bind(self, buffers: Mapping[int, Buffer]) -> BoundLaunch:
         arguments: list[Argument] = []
-        for argument in data.arguments:
+        for argument in self.data.arguments:
             if isinstance(argument, HostBuffer):
-                arguments.append(self._buffers[id(argument)])
+                arguments.append(buffers[id(argument)])
             elif isinstance(argument, TensorMap):
-                arguments.append(replace(argument, buffer=self._buffers[id(argument.buffer)]))
+                arguments.append(replace(argument, buffer=buffers[id(argument.buffer)]))
             else:
                 arguments.append(argument)
-        self._bound = program.bind(arguments, data.groups, data.group_size, data.local_bytes)
+        data = self.data
+        return self._program.bind(arguments, data.groups, data.group_size, data.local_bytes)
 
     def _write(self, host: HostBuffer, array: np.ndarray) -> None:
+        self._store(self._buffers[id(host)], host, array)
+
+    def _store(self, buffer: Buffer, host: HostBuffer, array: np.ndarray) -> None:
         raw = np.full(host.nbytes + self._canary, CANARY_BYTE, np.uint8)
         raw[: host.nbytes] = np.frombuffer(np.ascontiguousarray(array).tobytes(), np.uint8)
-        self._stream.write(self._buffers[id(host)], raw)
+        self._stream.write(buffer, raw)
 
     def run(self, poison: int = POISON_BYTE) -> Left:
         """Poison the outputs with the byte ``poison``, restore what is read and written, run, and look."""
@@ -132,15 +158,21 @@ class LoadedLaunch:
 
     def events(self, runs: int) -> list[float]:
         """Device seconds of each of ``runs`` runs on whatever the buffers hold, by the driver's clock."""
-        return self._stream.time([self._bound] * runs)
+        return self._stream.time(self._turns(runs))
 
     def wall(self, runs: int) -> float:
         """Seconds by the host's clock from enqueueing ``runs`` runs, on whatever the buffers hold, to their end."""
+        turns = self._turns(runs)
         self._stream.synchronize()
         begin = time.perf_counter()
-        self._stream.run([self._bound] * runs)
+        self._stream.run(turns)
         self._stream.synchronize()
         return time.perf_counter() - begin
+
+    def _turns(self, runs: int) -> list[BoundLaunch]:
+        """The next ``runs`` launches, copy after copy from where the last ended."""
+        start, self._next = self._next, self._next + runs
+        return [self._turn[number % len(self._turn)] for number in range(start, start + runs)]
 
 
 def repeated(loaded: LoadedLaunch, runs: int) -> tuple[Left, list[Finding]]:

@@ -36,7 +36,7 @@ _NEAR = 1.015
 _FINALISTS = 3
 #: a setting that other calls use already also runs if it is among so many
 _MOST = 8
-_ROUNDS = 9
+_ROUNDS = 15
 #: a setting slower than the best by this factor is timed once
 _HOPELESS = 1.5
 #: a call whose settings ended so many processes is given up
@@ -230,8 +230,8 @@ class Campaign:
             if not whole.difference <= TOLERANCE[self._kind]:
                 self.tuning.notes.append(f"nothing is kept: the model's outputs change by {whole.difference:.2g}")
                 return
-            if whole.after > whole.before * 1.01:
-                self.tuning.notes.append("nothing is kept: the whole model is slower with what was found")
+            if whole.after >= whole.before:
+                self.tuning.notes.append("nothing is kept: the whole model is no faster with what was found")
                 return
         if new or gone:
             change = store.merge(path, new, gone)
