@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from a1400 import dtypes
 from a1400.kernels.expr import Expr, topological
@@ -12,10 +14,11 @@ from a1400.kernels.spec import KernelCall
 
 @dataclass(frozen=True)
 class Cost:
-    """Arithmetic operations, and bytes read and written when every element moves once."""
+    """Arithmetic operations, and bytes read and written when every element moves once; ``weights`` of them constant."""
 
     flops: float
     bytes: float
+    weights: float = 0.0
 
 
 def expression_flops(expr: Expr) -> int:
@@ -23,13 +26,14 @@ def expression_flops(expr: Expr) -> int:
     return sum(OPS[node.op].flops for node in topological([expr]) if node.op in OPS)
 
 
-def cost(call: KernelCall) -> Cost:
-    """The least that a launch costs, its slots included; its buffers have ``nbytes``.
+def cost(call: KernelCall, is_weight: Callable[[Any], bool] = lambda buffer: False) -> Cost:
+    """The least that a launch costs, its slots included; its buffers have ``nbytes``.  ``is_weight`` knows constants.
 
     A direct convolution's operations count even where a kernel needs fewer (Winograd), so that speeds compare.
     """
     spec, scalars = call.spec, call.scalars
     flops, nbytes = float(spec.flops(scalars)), _buffer_bytes(call)
+    weights = float(sum(buffer.nbytes for buffer in call.buffers.values() if is_weight(buffer)))
     for slot in spec.slots:
         code = call.slots.get(slot.name)
         if code is None:
@@ -37,8 +41,10 @@ def cost(call: KernelCall) -> Cost:
         count = float(slot.count(scalars))
         flops += count * expression_flops(code.expr)
         for operand, argument in zip(code.operands, call.slot_arguments.get(slot.name, ()), strict=True):
-            nbytes += min(float(argument.buffer.nbytes), count * operand.dtype.itemsize)
-    return Cost(flops, nbytes)
+            read = min(float(argument.buffer.nbytes), count * operand.dtype.itemsize)
+            nbytes += read
+            weights += read if is_weight(argument.buffer) else 0.0
+    return Cost(flops, nbytes, min(weights, nbytes))
 
 
 def _buffer_bytes(call: KernelCall) -> float:

@@ -47,9 +47,16 @@ class Roofline:
         rates = [rate for size, rate in self.bandwidth if size >= nbytes]
         return max(rates, default=self.bandwidth[-1][1])
 
-    def seconds(self, flops: float, nbytes: float, unit: str = "f32") -> float:
-        """The least time for so many operations and bytes."""
-        return max(flops / self.flop_rate(unit), nbytes / self.byte_rate(nbytes))
+    def seconds(
+        self, flops: float, nbytes: float, unit: str = "f32", weights: float = 0.0, footprint: float = 0.0
+    ) -> float:
+        """The least time for so many operations and bytes.
+
+        ``weights`` of the bytes were last read a whole run ago: a run that touches ``footprint`` bytes has driven them
+        out of every smaller cache, however little this launch moves.
+        """
+        near, far = (nbytes - weights) / self.byte_rate(nbytes), weights / self.byte_rate(max(nbytes, footprint))
+        return max(flops / self.flop_rate(unit), near + far)
 
     def unit(self, call: KernelCall) -> str:
         """Which peak counts for a call: that of the precision it rounds to, else of the type it reads."""
@@ -66,16 +73,24 @@ class Roofline:
 
 
 def roofline(device: Device, again: bool = False) -> Roofline:
-    """The device's peaks from the cache folder; measured (a second or two) when not there, or ``again``."""
+    """The device's peaks from the cache folder; measured (some seconds) when not there, or ``again``.
+
+    What is measured again only raises what was known: a peak is what was reached once, and a busy machine hides it.
+    """
     from a1400.profile.calibrate import calibrate
 
     path = _path(device.info)
-    found = None if again else _load(path, device.info)
-    if found is None:
-        flops, bandwidth = calibrate(device)
-        date = datetime.now(timezone.utc).isoformat(timespec="seconds")
-        found = Roofline(_key(device.info), date, flops, bandwidth)
-        _store(path, found)
+    known = _load(path, device.info)
+    if known is not None and not again:
+        return known
+    flops, bandwidth = calibrate(device)
+    if known is not None:
+        flops = {unit: max(rate, known.flops.get(unit, 0.0)) for unit, rate in flops.items()}
+        rates = dict(known.bandwidth)
+        bandwidth = tuple((size, max(rate, rates.get(size, 0.0))) for size, rate in bandwidth)
+    date = datetime.now(timezone.utc).isoformat(timespec="seconds")
+    found = Roofline(_key(device.info), date, flops, bandwidth)
+    _store(path, found)
     return found
 
 
