@@ -41,8 +41,8 @@ def draw(document: Mapping[str, Any], path: Path) -> None:
                 axes.annotate(text, (value, bar.get_y() + height / 2), (3 if value >= 1 else -3, 0), va="center",
                               textcoords="offset points", fontsize=6, ha="left" if value >= 1 else "right")  # fmt: skip
     axes.set_xscale("log", base=2)
-    highest = max((c.get("ratio") or 1.0 for row in rows.values() for c in row["engines"].values()), default=1.0)
-    axes.set_xlim(_LEAST, max(2.0, highest * 1.25))
+    found = [c["ratio"] for row in rows.values() for c in row["engines"].values() if c.get("ratio")]
+    axes.set_xlim(max(_LEAST, min([0.5, *(r / 1.3 for r in found)])), max([2.0, *(r * 1.25 for r in found)]))
     axes.xaxis.set_major_locator(FixedLocator([2.0**i for i in range(-4, 5)]))
     axes.xaxis.set_minor_locator(NullLocator())
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}x"))

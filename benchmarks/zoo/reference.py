@@ -1,5 +1,6 @@
 """The right answer: a model of the zoo in float64, by PyTorch.
 
+Where a network itself casts to float32 - RMS norms and rotary angles do -, that is kept.
 ``python -m benchmarks.zoo.reference NAME [FOLDER]`` computes it once, beside the model, and prints the path.
 """
 
