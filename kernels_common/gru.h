@@ -11,22 +11,25 @@ KERNEL_ENTRY {
     const int row = ONE_STEP ? group_id(0) / blocks : group_id(0);
     const int first = ONE_STEP ? group_id(0) % blocks : 0;
     const int last = ONE_STEP ? first + 1 : blocks;
+    const int d = group_id(1), back = reverse >> d & 1;
+    const int xw_at = xw_off + d * xw_d, h0_at = h0_off + d * h0_d, y_at = y_off + d * y_d, hn_at = hn_off + d * hn_d;
     const int length = has_lens ? lens[row] : T_len;
-    GPTR(float) gates = state + row * 2 * H;
+    GPTR(float) gates = state + (d * B + row) * 2 * H;
     for (int step = step_begin; step < step_end; step++) {
-        const int time = reverse ? length - 1 - step : step;
+        const int time = back ? length - 1 - step : step;
         const int live = step < length;
-        GPTR(const T) h = h0 + h0_off + row * h0_b;
-        if (step > 0 && live) h = y + y_off + (reverse ? time + 1 : time - 1) * y_t + row * y_b;
+        GPTR(const T) h = h0 + h0_at + row * h0_b;
+        if (step > 0 && live) h = y + y_at + (back ? time + 1 : time - 1) * y_t + row * y_b;
         const int begun = step > 0 || has_h0;
         const int inputs = (live && begun) ? H : 0;
         if (!linear_before_reset && phase != 1) {
             for (int block = first; block < last; block++) {
+                GPTR(const T) weights = r + (d * blocks + block) * H * GATES * UNITS;
                 const int unit = block * UNITS + lane;
                 float sum[GATES];
-                recurrent_sums(r + block * H * GATES * UNITS, h, inputs, 0, 2, slice, lane, partial, sum);
+                recurrent_sums(weights, h, inputs, 0, 2, slice, lane, partial, sum);
                 if (slice > 0 || unit >= H || !live) continue;
-                const int at = xw_off + time * xw_t + row * xw_b + unit;
+                const int at = xw_at + time * xw_t + row * xw_b + unit;
                 const float before = begun ? T_load(h, unit) : 0.0f;
                 gates[unit] = recurrent_activation(sum[0] + T_load(xw, at), act_f, alpha_f, beta_f, clip);
                 gates[H + unit] =
@@ -36,32 +39,33 @@ KERNEL_ENTRY {
             all_barrier();
         }
         for (int block = first; block < last; block++) {
+            GPTR(const T) weights = r + (d * blocks + block) * H * GATES * UNITS;
             const int unit = block * UNITS + lane;
             float sum[GATES];
             if (linear_before_reset)
-                recurrent_sums(r + block * H * GATES * UNITS, h, inputs, 0, GATES, slice, lane, partial, sum);
+                recurrent_sums(weights, h, inputs, 0, GATES, slice, lane, partial, sum);
             else
-                recurrent_sums_reset(r + block * H * GATES * UNITS, gates + H, inputs, 2, GATES, slice, lane, partial, sum);
+                recurrent_sums_reset(weights, gates + H, inputs, 2, GATES, slice, lane, partial, sum);
             if (slice > 0 || unit >= H) continue;
             const float before = begun ? T_load(h, unit) : 0.0f;
             if (!live) {
-                if (step == 0) T_store(hn, hn_off + row * hn_b + unit, before);
-                T_store(y, y_off + step * y_t + row * y_b + unit, 0.0f);
+                if (step == 0) T_store(hn, hn_at + row * hn_b + unit, before);
+                T_store(y, y_at + step * y_t + row * y_b + unit, 0.0f);
                 continue;
             }
-            const int at = xw_off + time * xw_t + row * xw_b + unit;
+            const int at = xw_at + time * xw_t + row * xw_b + unit;
             float update, fresh = sum[2];
             if (linear_before_reset) {
                 update = recurrent_activation(sum[0] + T_load(xw, at), act_f, alpha_f, beta_f, clip);
-                fresh = (fresh + T_load(rbh, unit))
+                fresh = (fresh + T_load(rbh, d * H + unit))
                         * recurrent_activation(sum[1] + T_load(xw, at + H), act_f, alpha_f, beta_f, clip);
             } else {
                 update = gates[unit];
             }
             fresh = recurrent_activation(fresh + T_load(xw, at + 2 * H), act_g, alpha_g, beta_g, clip);
             const float out = (1.0f - update) * fresh + update * before;
-            T_store(y, y_off + time * y_t + row * y_b + unit, out);
-            if (step == length - 1) T_store(hn, hn_off + row * hn_b + unit, out);
+            T_store(y, y_at + time * y_t + row * y_b + unit, out);
+            if (step == length - 1) T_store(hn, hn_at + row * hn_b + unit, out);
         }
         if (!ONE_STEP) all_barrier();
     }

@@ -1,26 +1,29 @@
 """The recurrent part of LSTM, GRU and RNN (ONNX semantics), after one GEMM has made all input projections.
 
-A launch does steps ``step_begin .. step_end`` of a direction.  Two ways to run a direction (:func:`choose_steps`):
-one launch over all steps (variants ``*_sequence``: a work-group owns rows of the batch), or one launch per step with
-``step_end = step_begin + 1`` (variants ``*_step``: work-groups share the hidden units, all compute units busy at
-batch 1).  ``spec.choose`` picks the ``*_step`` variant for every launch of one step.
+A launch does steps ``step_begin .. step_end`` of ``D`` directions side by side, in one of three ways
+(:func:`choose_way`): one launch over all steps in which a work-group owns rows of the batch (variants ``*_sequence``);
+one launch over all steps in which a team of work-items shares the hidden units and keeps step through atomics
+(``cpu_team``); one launch per step with ``step_end = step_begin + 1`` (``*_step``: work-groups share the hidden units).
+``spec.choose`` picks the ``*_step`` variant for every launch of one step.
 
 ======================  ==============================================================================================
 parameter               meaning
 ======================  ==============================================================================================
 xw: T                   X W^T + Wb + Rb for all times; gate g, unit j at ``xw_off + t*xw_t + b*xw_b + g*H + j``; gates
                         in ONNX order: lstm i,o,f,c; gru z,r,h; rnn one.  Gru with linear_before_reset: no Rbh inside
-r: T                    recurrent weights packed by :func:`pack`: [ceil(H/16), H, gates, 16]
-peep: T                 lstm: [3, H] peepholes i,o,f (any buffer where has_peep is 0)
-rbh: T                  gru: [H], used with linear_before_reset only
+xw_d y_d h0_d ...       distance between directions, in elements
+r: T                    recurrent weights packed by :func:`pack`: [D, ceil(H/16), H, gates, 16]
+peep: T                 lstm: [D, 3, H] peepholes i,o,f (any buffer where has_peep is 0)
+rbh: T                  gru: [D, H], used with linear_before_reset only
 lens: i32               [B] sequence lengths (any buffer where has_lens is 0)
 h0 c0: T                initial state, row b at ``h0_off + b*h0_b`` (any buffer where has_h0 / has_c0 is 0: zeros)
-state: f32 (inout)      workspace between launches; lstm [B, H] (the cell state); gru [B, 2, H] (only written when
-                        linear_before_reset is 0)
+state: f32 (inout)      workspace between launches; lstm [D, B, H] (the cell state); gru [D, B, 2, H] (only written
+                        when linear_before_reset is 0)
+sync: i32 (inout)       where a team keeps step: :func:`sync_size` zeros, and zeros again after the launch
 y: T (inout)            hidden state at ``y_off + t*y_t + b*y_b + j``; steps read the previous one from it; 0 beyond
                         a row's length.  Bidirectional [T,2,B,H] and layout=1 are a matter of offset and strides
 hn cn: T (inout)        state after a row's last step, at ``hn_off + b*hn_b``
-reverse                 1: a row's times run from its length - 1 down to 0
+reverse                 bit d: in direction d a row's times run from its length - 1 down to 0
 act_f alpha_f beta_f    index in :data:`ACTIVATIONS`; lstm has f, g, h; gru f, g; rnn f
 clip                    bound on what gates' activations see; 0 none (the cell state itself is not clipped)
 input_forget            lstm: f = 1 - i
@@ -44,43 +47,60 @@ from a1400.kernels.recurrent_reference import ACTIVATIONS, UNITS, pack
 from a1400.kernels.spec import Case, Data, KernelSpec, Scalars, Tunable, Tunables, Variant, params, register
 from a1400.kernels.strided import ceil_div
 
-__all__ = ["ACTIVATIONS", "GRU", "LSTM", "RNN", "UNITS", "choose_steps", "pack"]
+__all__ = ["ACTIVATIONS", "GRU", "LSTM", "MOST_MEMBERS", "RNN", "UNITS", "choose_way", "pack", "sync_size"]
 
 F32, F16, BF16 = np.dtype(np.float32), np.dtype(np.float16), dtypes.bfloat16
 _ROWS = 4  # of the batch, that a work-item on a CPU takes together
+_SPREAD = 16  # as in kernels_opencl/cpu/recurrent.clh
+_TEAM_WORK = 2**14  # multiply-adds of a step that otherwise idle compute units should find in it
+_TEAM_WEIGHTS = 2**17  # recurrent weights of which one core's cache holds a part better than all
+MOST_MEMBERS = 16  # of a team
 _GATES = {"lstm": 4, "gru": 3, "rnn": 1}
 Given = Mapping[str, int | float]
 _ACTS = {"lstm": "fgh", "gru": "fg", "rnn": "f"}
 
 
-def choose_steps(name: str, length: int, batch: int, hidden: int, info: DeviceInfo) -> bool:
-    """True where one launch per step is faster than one launch over the whole sequence on ``info``.
+def sync_size(directions: int, batch: int, members: int) -> int:
+    """Elements of ``sync`` that a team of ``members`` needs (more than enough for any number of rows together)."""
+    return directions * batch * _SPREAD * (members + 1) + 1
 
-    A launch costs some microseconds, and the whole sequence in one launch keeps busy one compute unit per group of
-    rows (CPU) or per row (GPU).  On CPUs a step must read weights that one core's cache does not hold to be worth it.
+
+def choose_way(name: str, length: int, batch: int, hidden: int, directions: int, info: DeviceInfo) -> str:
+    """``step``, ``team`` or ``sequence``: the fastest way to run a layer on ``info``.
+
+    A launch costs some microseconds and a team's agreement on a step about half of one; the whole sequence without
+    either keeps busy one compute unit per chain - a direction's group of rows (CPU) or row (GPU).
     """
     if info.compute_units <= 1:
-        return False
+        return "sequence"
     work = _GATES[name] * hidden * hidden
     if info.kind == "gpu":
-        return work >= 2**16
-    return work >= 2**19 and ceil_div(batch, _ROWS) < info.compute_units
+        return "step" if work >= 2**16 else "sequence"
+    chains = directions * ceil_div(batch, _ROWS)
+    spare = -chains % info.compute_units
+    idle = spare / (chains + spare)
+    shared = work * idle * chains / directions >= _TEAM_WORK or work >= _TEAM_WEIGHTS
+    return "team" if length > 1 and shared else "sequence"
 
 
 def _cpu_sequence(s: Scalars, t: Tunables) -> tuple[Grid, Grid]:
-    return (ceil_div(s["B"], t["ROWS"]), 1, 1), (1, 1, 1)
+    return (1, ceil_div(s["B"], t["ROWS"]) * int(s["D"]), 1), (1, 1, 1)
 
 
 def _cpu_step(s: Scalars, t: Tunables) -> tuple[Grid, Grid]:
-    return (ceil_div(ceil_div(s["H"], UNITS), t["BLOCKS"]), ceil_div(s["B"], t["ROWS"]), 1), (1, 1, 1)
+    return (ceil_div(ceil_div(s["H"], UNITS), t["BLOCKS"]), ceil_div(s["B"], t["ROWS"]) * int(s["D"]), 1), (1, 1, 1)
+
+
+def _cpu_team(s: Scalars, t: Tunables) -> tuple[Grid, Grid]:
+    return (t["MEMBERS"], 1, 1), (1, 1, 1)
 
 
 def _gpu_sequence(s: Scalars, t: Tunables) -> tuple[Grid, Grid]:
-    return (int(s["B"]), 1, 1), (UNITS * t["SLICES"], 1, 1)
+    return (int(s["B"]), int(s["D"]), 1), (UNITS * t["SLICES"], 1, 1)
 
 
 def _gpu_step(s: Scalars, t: Tunables) -> tuple[Grid, Grid]:
-    return (ceil_div(s["H"], UNITS) * int(s["B"]), 1, 1), (UNITS * t["SLICES"], 1, 1)
+    return (ceil_div(s["H"], UNITS) * int(s["B"]), int(s["D"]), 1), (UNITS * t["SLICES"], 1, 1)
 
 
 def _one_step(s: Scalars) -> bool:
@@ -96,11 +116,16 @@ def _variants(name: str) -> tuple[Variant, ...]:
     blocks = Tunable("BLOCKS", 4, (1, 2, 4, 8), "blocks of 16 hidden units that one work-item takes")
     step, sequence = Tunable("ONE_STEP", 1, (1,), "1"), Tunable("ONE_STEP", 0, (0,), "0: all hidden units")
     slices = Tunable("SLICES", 16, (4, 8, 16), "threads that share a hidden unit's inputs")
+    alone, unused = Tunable("MEMBERS", 0, (0,), "0: no team"), Tunable("BLOCKS", 1, (1,), "1: not used")
+    members = Tunable("MEMBERS", 2, (2, 4, 8, MOST_MEMBERS), "work-items that share the units of every row")
     cpu = {"backends": ("opencl",), "source": f"cpu/{name}", "vector_width": 16}
     return (
-        Variant("cpu_step", "cpu", _cpu_step, (rows, blocks, step), supports=_one_step, **cpu),  # type: ignore[arg-type]
-        Variant("cpu_sequence", "cpu", _cpu_sequence, (rows, Tunable("BLOCKS", 1, (1,), "1: not used"), sequence),
-                supports=_whole, test_tunables=({"ROWS": 1},), **cpu),  # type: ignore[arg-type]
+        Variant("cpu_step", "cpu", _cpu_step, (rows, blocks, step, alone), supports=_one_step,
+                **cpu),  # type: ignore[arg-type]
+        Variant("cpu_sequence", "cpu", _cpu_sequence, (rows, unused, sequence, alone), supports=_whole,
+                test_tunables=({"ROWS": 1},), **cpu),  # type: ignore[arg-type]
+        Variant("cpu_team", "cpu", _cpu_team, (rows, unused, sequence, members), supports=_whole,
+                test_tunables=({"ROWS": 1, "MEMBERS": 4},), **cpu),  # type: ignore[arg-type]
         Variant("gpu_step", "gpu", _gpu_step, (step, slices), supports=_one_step),
         Variant("gpu_sequence", "gpu", _gpu_sequence, (sequence, slices), supports=_whole, min_blocks=2,
                 test_tunables=({"SLICES": 4},)),
@@ -113,29 +138,37 @@ def _params(name: str) -> str:
     lines += ["in lens: i32", "in h0: T"]
     lines += ["in c0: T"] if name == "lstm" else []
     lines += ["inout state: f32"] if name != "rnn" else []
-    lines += ["inout y: T", "inout hn: T"]
+    lines += ["inout sync: i32", "inout y: T", "inout hn: T"]
     lines += ["inout cn: T"] if name == "lstm" else []
-    lines += [f"int {n}" for n in ("step_begin", "step_end", "T_len", "B", "H", "reverse", "has_lens", "has_h0")]
+    lines += [f"int {n}" for n in ("step_begin", "step_end", "T_len", "D", "B", "H", "reverse", "has_lens", "has_h0")]
     lines += {"lstm": ["int has_c0", "int has_peep", "int input_forget"],
               "gru": ["int linear_before_reset", "int phase"], "rnn": []}[name]  # fmt: skip
     for a in _ACTS[name]:
         lines += [f"int act_{a}", f"float alpha_{a}", f"float beta_{a}"]
     lines += ["float clip"]
-    lines += [f"int {n}" for n in ("xw_off", "xw_t", "xw_b", "y_off", "y_t", "y_b", "h0_off", "h0_b", "hn_off", "hn_b")]
-    lines += [f"int {n}" for n in ("c0_off", "c0_b", "cn_off", "cn_b")] if name == "lstm" else []
+    places = [("xw", "tdb"), ("y", "tdb"), ("h0", "db"), ("hn", "db")]
+    places += [("c0", "db"), ("cn", "db")] if name == "lstm" else []
+    lines += [f"int {n}_{part}" for n, parts in places for part in ("off", *parts)]
     return "\n".join(lines)
 
 
 def scalars(name: str, length: int, batch: int, hidden: int, **given: int | float) -> dict[str, int | float]:
-    """Scalars of a whole forward pass over dense [T,B,*] tensors with ONNX's activations; ``given`` overrides."""
-    g = _GATES[name]
+    """Scalars of a whole pass of ``given["D"]`` directions (default 1) with ONNX's activations; ``given`` overrides.
+
+    Tensors are dense: xw [T, B, D, gates, H], y [T, D, B, H], states [D, B, H].
+    """
+    g, d = _GATES[name], int(given.get("D", 1))
     s: dict[str, int | float] = {
-        "step_begin": 0, "step_end": length, "T_len": length, "B": batch, "H": hidden, "reverse": 0, "has_lens": 0,
-        "has_h0": 0, "clip": 0.0, "xw_off": 0, "xw_t": batch * g * hidden, "xw_b": g * hidden, "y_off": 0,
-        "y_t": batch * hidden, "y_b": hidden, "h0_off": 0, "h0_b": hidden, "hn_off": 0, "hn_b": hidden,
+        "step_begin": 0, "step_end": length, "T_len": length, "D": d, "B": batch, "H": hidden, "reverse": 0,
+        "has_lens": 0, "has_h0": 0, "clip": 0.0,
+        "xw_off": 0, "xw_t": batch * d * g * hidden, "xw_d": g * hidden, "xw_b": d * g * hidden,
+        "y_off": 0, "y_t": d * batch * hidden, "y_d": batch * hidden, "y_b": hidden,
     }  # fmt: skip
+    states = ("h0", "hn", "c0", "cn") if name == "lstm" else ("h0", "hn")
+    for state in states:
+        s |= {f"{state}_off": 0, f"{state}_d": batch * hidden, f"{state}_b": hidden}
     if name == "lstm":
-        s |= {"has_c0": 0, "has_peep": 0, "input_forget": 0, "c0_off": 0, "c0_b": hidden, "cn_off": 0, "cn_b": hidden}
+        s |= {"has_c0": 0, "has_peep": 0, "input_forget": 0}
     if name == "gru":
         s |= {"linear_before_reset": 0, "phase": 2}
     defaults = {"lstm": (0, 1, 1), "gru": (0, 1), "rnn": (1,)}[name]
@@ -152,22 +185,24 @@ def _case(
     dtype: np.dtype = F32, lens: tuple[int, ...] = (),
 ) -> Case:  # fmt: skip
     s = scalars(name, length, batch, hidden, **{"has_lens": int(bool(lens)), **(given or {})})
-    g, blocks = _GATES[name], ceil_div(hidden, UNITS)
-    weights = np.random.default_rng(3).uniform(-1, 1, (g * hidden, hidden)) * hidden**-0.5
+    g, d = _GATES[name], int(s["D"])
+    weights = np.random.default_rng(3).uniform(-1, 1, (d, g * hidden, hidden)) * hidden**-0.5
     arrays: dict[str, Data | np.ndarray] = {
-        "xw": Data((int(s["xw_off"]) + length * batch * g * hidden,), "T"),
-        "r": pack(weights.astype(dtype), g).reshape(blocks, hidden, g, UNITS),
+        "xw": Data((int(s["xw_off"]) + length * batch * d * g * hidden,), "T"),
+        "r": np.stack([pack(w.astype(dtype), g) for w in weights]),
         "lens": np.array(lens or (0,), np.int32),
-        "h0": Data((batch, hidden), "T"),
+        "sync": np.zeros(sync_size(d, batch, 4), np.int32),
+        "h0": Data((d, batch, hidden), "T"),
         "y": Data((length, 2, batch, hidden), "T"),  # room for two directions
-        "hn": Data((batch, hidden), "T"),
+        "hn": Data((d, batch, hidden), "T"),
     }
     if name == "lstm":
-        arrays |= {"peep": Data((3, hidden), "T"), "c0": Data((batch, hidden), "T"), "cn": Data((batch, hidden), "T")}
-        arrays["state"] = Data((batch, hidden), "f32")
+        arrays |= {"peep": Data((d, 3, hidden), "T"), "state": Data((d, batch, hidden), "f32")}
+        arrays |= {"c0": Data((d, batch, hidden), "T"), "cn": Data((d, batch, hidden), "T")}
     if name == "gru":
-        arrays |= {"rbh": Data((hidden,), "T"), "state": Data((batch, 2, hidden), "f32")}
-    s |= {"y_t": 2 * batch * hidden, "y_off": batch * hidden * int(s["reverse"])}
+        arrays |= {"rbh": Data((d, hidden), "T"), "state": Data((d, batch, 2, hidden), "f32")}
+    if d == 1:
+        s |= {"y_t": 2 * batch * hidden, "y_off": batch * hidden * int(s["reverse"])}
     return Case(label, arrays, s, {}, {"T": dtype})
 
 
@@ -184,17 +219,24 @@ def _cases(name: str) -> Callable[[], Iterator[Case]]:
             yield _case(name, f"reverse{i}", 4, 1, 20, {**state, "reverse": 1})
             yield _case(name, f"lens{i}", 6, 4, 17, state, lens=(6, 3, 0, 1))
             yield _case(name, f"lens_reverse{i}", 6, 4, 17, {**e, "reverse": 1}, lens=(2, 6, 0, 1))
+            both = {**state, "D": 2, "reverse": 2}
+            yield _case(name, f"both{i}", 5, 1, 70, both)
+            yield _case(name, f"both_lens{i}", 5, 6, 17, both, lens=(5, 3, 0, 1, 2, 4))
             yield _case(name, f"clip{i}", 3, 2, 16, {**state, "clip": 0.25})
             yield _case(name, f"half{i}", 3, 2, 24, e, dtype=F16)
         yield _case(name, "bfloat", 3, 2, 24, dtype=BF16)
         middle = {**extra[-1], "step_begin": 2, "step_end": 3}
         yield _case(name, "middle_step", 5, 6, 70, middle)
+        yield _case(name, "middle_steps", 6, 2, 40, {**middle, "D": 2, "reverse": 1, "step_end": 5})
         yield _case(name, "middle_step_lens", 5, 3, 70, {**middle, "reverse": 1}, lens=(3, 5, 1))
         if name == "lstm":
             yield _case(name, "peepholes", 3, 2, 21, {"has_peep": 1, "has_c0": 1, "has_h0": 1})
+            yield _case(name, "peepholes_both", 3, 2, 21, {"has_peep": 1, "has_c0": 1, "D": 2, "reverse": 2})
             yield _case(name, "coupled", 3, 2, 21, {"input_forget": 1, "has_c0": 1})
         if name == "gru":
             for phase in (0, 1):
+                both = {"phase": phase, "step_begin": 1, "step_end": 2, "D": 2, "reverse": 2}
+                yield _case(name, f"phase{phase}_both", 3, 2, 37, both)
                 yield _case(name, f"phase{phase}", 3, 6, 37, {"phase": phase, "step_begin": 1, "step_end": 2})
                 yield _case(name, f"phase{phase}_first", 3, 1, 37, {"phase": phase, "step_end": 1, "has_h0": 1})
         for i, act in enumerate(ACTIVATIONS):
@@ -216,7 +258,7 @@ def _declare(name: str) -> KernelSpec:
     return register(
         KernelSpec(
             name=name,
-            doc=f"recurrent part of ONNX {name.upper()}, one direction, any number of steps",
+            doc=f"recurrent part of ONNX {name.upper()}, one or two directions, any number of steps",
             params=params(_params(name)),
             variants=_variants(name),
             reference=_reference(name),
@@ -224,8 +266,8 @@ def _declare(name: str) -> KernelSpec:
             types={"T": (F32, F16, BF16)},
             exact=False,
             tolerance={"f32": (1e-5, 1e-5), "f16": (4e-3, 4e-3), "bf16": (3e-2, 3e-2)},
-            flops=lambda s: 2.0 * g * s["H"] * s["H"] * s["B"] * (s["step_end"] - s["step_begin"]),
-            bytes=lambda s: 4.0 * g * s["H"] * s["H"] * (s["step_end"] - s["step_begin"]),
+            flops=lambda s: 2.0 * g * s["H"] * s["H"] * s["B"] * s["D"] * (s["step_end"] - s["step_begin"]),
+            bytes=lambda s: 4.0 * g * s["H"] * s["H"] * s["D"] * (s["step_end"] - s["step_begin"]),
         )
     )
 

@@ -74,19 +74,27 @@ class Steps:
         n = {k: int(v) for k, v in s.items()}
         self.s, self.n, self.arrays, self.dtype = s, n, arrays, case.types["T"]
         self.hidden, self.batch, self.length = n["H"], n["B"], n["T_len"]
-        self.outputs = {name: np.array(arrays[name]) for name in ("state", "y", "hn", "cn") if name in arrays}
-        self.r = unpack(arrays["r"], self.gates, self.hidden)
+        self.outputs = {name: np.array(arrays[name]) for name in ("state", "sync", "y", "hn", "cn") if name in arrays}
         self.lens = arrays["lens"] if n["has_lens"] else np.full(self.batch, self.length)
-        shape = (self.length, self.batch, self.gates, self.hidden)
-        self.xw = strided(arrays["xw"], n["xw_off"], shape, (n["xw_t"], n["xw_b"], self.hidden, 1))
-        self.y = strided(
-            self.outputs["y"], n["y_off"], (self.length, self.batch, self.hidden), (n["y_t"], n["y_b"], 1)
-        )
+        self.go(0)
+
+    def go(self, d: int) -> None:
+        """Turn to direction ``d``."""
+        n, hidden, batch, length = self.n, self.hidden, self.batch, self.length
+        self.d, self.reverse = d, n["reverse"] >> d & 1
+        self.r = unpack(np.reshape(self.arrays["r"], (n["D"], -1))[d], self.gates, hidden)
+        shape = (length, batch, self.gates, hidden)
+        xw_at, y_at = n["xw_off"] + d * n["xw_d"], n["y_off"] + d * n["y_d"]
+        self.xw = strided(self.arrays["xw"], xw_at, shape, (n["xw_t"], n["xw_b"], hidden, 1))
+        self.y = strided(self.outputs["y"], y_at, (length, batch, hidden), (n["y_t"], n["y_b"], 1))
+        if "state" in self.outputs:
+            self.state = self.outputs["state"].reshape(n["D"], batch, -1, hidden)[d]
 
     def rows(self, name: str) -> np.ndarray:
         """[B, H] view of ``h0``, ``c0``, ``hn`` or ``cn``."""
         source = self.outputs[name] if name in self.outputs else self.arrays[name]
-        return strided(source, self.n[f"{name}_off"], (self.batch, self.hidden), (self.n[f"{name}_b"], 1))
+        start = self.n[f"{name}_off"] + self.d * self.n[f"{name}_d"]
+        return strided(source, start, (self.batch, self.hidden), (self.n[f"{name}_b"], 1))
 
     def first(self, name: str, row: int) -> np.ndarray:
         """Initial state of a row: zeros where the launch has none."""
@@ -101,6 +109,13 @@ class Steps:
 
     def run(self) -> dict[str, np.ndarray]:
         """All outputs after the launch."""
+        for d in range(self.n["D"]):
+            self.go(d)
+            self.walk()
+        return self.outputs
+
+    def walk(self) -> None:
+        """The launch's steps of one direction."""
         for step in range(self.n["step_begin"], self.n["step_end"]):
             for row in range(self.batch):
                 length = int(self.lens[row])
@@ -110,9 +125,8 @@ class Steps:
                         self.empty(row)
                     self.y[step, row] = 0
                     continue
-                reverse = self.n["reverse"]
-                time = length - 1 - step if reverse else step
-                before = time + 1 if reverse else time - 1
+                time = length - 1 - step if self.reverse else step
+                before = time + 1 if self.reverse else time - 1
                 h = self.first("h0", row) if step == 0 else self.y[before, row]
                 made = self.cell(row, self.xw[time, row], h, step == 0)
                 if made is None:
@@ -122,7 +136,6 @@ class Steps:
                 if step == length - 1:
                     self.rows("hn")[row] = h
                     self.last(row)
-        return self.outputs
 
     def empty(self, row: int) -> None:
         """Called for a row of length 0."""
@@ -135,22 +148,23 @@ class Lstm(Steps):
 
     def cell(self, row: int, xw: np.ndarray, h: np.ndarray, first: bool) -> np.ndarray:
         s = self.s
-        state = self.outputs["state"].reshape(self.batch, self.hidden)
-        c = self.first("c0", row) if first else state[row]
-        peep = self.arrays["peep"].reshape(3, -1) if self.n["has_peep"] else np.zeros((3, self.hidden))
+        c = self.first("c0", row) if first else self.state[row, 0]
+        peep = np.zeros((3, self.hidden))
+        if self.n["has_peep"]:
+            peep = self.arrays["peep"].reshape(-1, 3, self.hidden)[self.d]
         i, o, f, g = xw + self.r @ h
         i = activate(s, "f", i + peep[0] * c)
         f = 1 - i if self.n["input_forget"] else activate(s, "f", f + peep[2] * c)
         c = f * c + i * activate(s, "g", g)
         o = activate(s, "f", o + peep[1] * c)
-        state[row] = c
+        self.state[row] = c
         return o * activate(s, "h", c, clip=False)
 
     def last(self, row: int) -> None:
-        self.rows("cn")[row] = self.outputs["state"].reshape(self.batch, self.hidden)[row]
+        self.rows("cn")[row] = self.state[row, 0]
 
     def empty(self, row: int) -> None:
-        self.outputs["state"].reshape(self.batch, self.hidden)[row] = self.first("c0", row)
+        self.state[row] = self.first("c0", row)
         self.rows("cn")[row] = self.first("c0", row)
 
 
@@ -164,14 +178,14 @@ class Gru(Steps):
         z = activate(s, "f", xw[0] + self.r[0] @ h)
         r = activate(s, "f", xw[1] + self.r[1] @ h)
         if self.n["linear_before_reset"]:
-            new = activate(s, "g", xw[2] + r * (self.r[2] @ h + self.arrays["rbh"].reshape(-1)[: self.hidden]))
+            bias = self.arrays["rbh"].reshape(-1)[self.d * self.hidden :][: self.hidden]
+            new = activate(s, "g", xw[2] + r * (self.r[2] @ h + bias))
             return (1 - z) * new + z * h
-        state = self.outputs["state"].reshape(self.batch, 2, self.hidden)
         if phase != 1:
-            state[row] = (z, r * h)
+            self.state[row] = (z, r * h)
         if phase == 0:
             return None
-        z, back = state[row]
+        z, back = self.state[row]
         return (1 - z) * activate(s, "g", xw[2] + self.r[2] @ back) + z * h
 
 

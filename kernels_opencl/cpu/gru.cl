@@ -2,74 +2,62 @@
 #include "recurrent.clh"
 RECURRENT_SUMS(recurrent_sums_reset, float, load_f32)
 
-/* `state` holds z and r * h of each row while linear_before_reset is 0: the candidate needs all units' r * h first. */
+/* `state` holds z and r * h of each row while linear_before_reset is 0: the candidate needs all units' r * h first, so
+ * that a step is two tasks. */
 KERNEL_ENTRY {
-    const int b0 = ROWS * group_id(ONE_STEP ? 1 : 0);
-    const int rows = min(ROWS, B - b0);
-    const int blocks = (H + UNITS - 1) / UNITS;
-    const int first = ONE_STEP ? group_id(0) * BLOCKS : 0;
-    const int last = ONE_STEP ? min(blocks, first + BLOCKS) : blocks;
-    for (int step = step_begin; step < step_end; step++) {
+    const int blocks = (H + UNITS - 1) / UNITS, chains = D * ((B + ROWS - 1) / ROWS);
+    const int split = !linear_before_reset && phase == 2;
+    walk_t walk = walk_begin(chains, blocks);
+    while (walk_next(&walk, chains, blocks, (step_end - step_begin) << split, sync)) {
+        const int step = step_begin + (walk.task >> split), half_step = split ? walk.task & 1 : phase;
+        const place_t at = recurrent_place(walk.chain, step, B, T_len, reverse, has_h0, has_lens, lens);
+        const int y_at = y_off + at.d * y_d, hn_at = hn_off + at.d * hn_d, inputs = at.begun ? H : 0;
         GPTR(const T) h[ROWS];
         GPTR(const float) reset[ROWS];
-        int time[ROWS]; /* of the row's step; -1 beyond its length */
         for (int i = 0; i < ROWS; i++) {
-            const int row = b0 + min(i, rows - 1);
-            const int length = has_lens ? lens[row] : T_len;
-            time[i] = step >= length ? -1 : (reverse ? length - 1 - step : step);
-            h[i] = h0 + h0_off + row * h0_b;
-            if (step > 0) h[i] = y + y_off + (time[i] < 0 ? 0 : (reverse ? time[i] + 1 : time[i] - 1)) * y_t + row * y_b;
-            reset[i] = state + (row * 2 + 1) * H;
+            const int row = at.b0 + min(i, at.rows - 1);
+            h[i] = h0 + h0_off + at.d * h0_d + row * h0_b;
+            if (step > 0) h[i] = y + y_at + place_before(&at, i) * y_t + row * y_b;
+            reset[i] = state + ((at.d * B + row) * 2 + 1) * H;
         }
-        const int begun = step > 0 || has_h0;
-        if (!linear_before_reset && phase != 1) {
-            for (int block = first; block < last; block++) {
-                const int unit = block * UNITS;
-                const int live = min(UNITS, H - unit);
-                float16 sum[ROWS][GATES];
-                recurrent_sums(r + block * H * GATES * UNITS, h, rows, begun ? H : 0, 0, 2, sum);
-                for (int i = 0; i < rows; i++) {
-                    const int row = b0 + i;
-                    if (time[i] < 0) continue;
-                    const int at = xw_off + time[i] * xw_t + row * xw_b + unit;
-                    const float16 before = begun ? units_load(h[i], unit, live) : (float16)(0.0f);
-                    const float16 update = sum[i][0] + units_load(xw, at, live);
-                    const float16 back = sum[i][1] + units_load(xw, at + H, live);
-                    state_store(state + row * 2 * H + unit, recurrent_activation(update, act_f, alpha_f, beta_f, clip), live);
-                    state_store(state + (row * 2 + 1) * H + unit,
-                                before * recurrent_activation(back, act_f, alpha_f, beta_f, clip), live);
-                }
-            }
-            if (phase == 0) continue;
-        }
-        for (int block = first; block < last; block++) {
+        for (int block = walk.first; block < walk.last; block++) {
+            GPTR(const T) weights = r + (at.d * blocks + block) * H * GATES * UNITS;
             const int unit = block * UNITS;
             const int live = min(UNITS, H - unit);
             float16 sum[ROWS][GATES];
-            if (linear_before_reset) recurrent_sums(r + block * H * GATES * UNITS, h, rows, begun ? H : 0, 0, GATES, sum);
-            else recurrent_sums_reset(r + block * H * GATES * UNITS, reset, rows, begun ? H : 0, 2, GATES, sum);
-            for (int i = 0; i < rows; i++) {
-                const int row = b0 + i;
-                const int end = time[i] == (reverse ? 0 : (has_lens ? lens[row] : T_len) - 1);
-                const float16 before = begun ? units_load(h[i], unit, live) : (float16)(0.0f);
-                if (time[i] < 0) {
-                    if (step == 0) units_store(hn, hn_off + row * hn_b + unit, before, live);
-                    units_store(y, y_off + step * y_t + row * y_b + unit, 0.0f, live);
+            if (linear_before_reset) recurrent_sums(weights, h, at.rows, inputs, 0, GATES, sum);
+            else if (half_step == 0) recurrent_sums(weights, h, at.rows, inputs, 0, 2, sum);
+            else recurrent_sums_reset(weights, reset, at.rows, inputs, 2, GATES, sum);
+            for (int i = 0; i < at.rows; i++) {
+                const int row = at.b0 + i, time = at.time[i];
+                const int in_at = xw_off + at.d * xw_d + time * xw_t + row * xw_b + unit;
+                GPTR(float) gates = state + (at.d * B + row) * 2 * H + unit;
+                const float16 before = at.begun ? units_load(h[i], unit, live) : (float16)(0.0f);
+                if (time < 0) {
+                    if (!linear_before_reset && half_step == 0) continue;
+                    if (step == 0) units_store(hn, hn_at + row * hn_b + unit, before, live);
+                    units_store(y, y_at + step * y_t + row * y_b + unit, 0.0f, live);
                     continue;
                 }
-                const int at = xw_off + time[i] * xw_t + row * xw_b + unit;
-                float16 update, fresh = sum[i][2];
-                if (linear_before_reset) {
-                    update = recurrent_activation(sum[i][0] + units_load(xw, at, live), act_f, alpha_f, beta_f, clip);
-                    const float16 back = sum[i][1] + units_load(xw, at + H, live);
-                    fresh = (fresh + units_load(rbh, unit, live)) * recurrent_activation(back, act_f, alpha_f, beta_f, clip);
+                float16 update, back, fresh = sum[i][2];
+                if (linear_before_reset || half_step == 0) {
+                    update = sum[i][0] + units_load(xw, in_at, live);
+                    update = recurrent_activation(update, act_f, alpha_f, beta_f, clip);
+                    back = sum[i][1] + units_load(xw, in_at + H, live);
+                    back = recurrent_activation(back, act_f, alpha_f, beta_f, clip);
+                    if (!linear_before_reset) {
+                        state_store(gates, update, live);
+                        state_store(gates + H, before * back, live);
+                        continue;
+                    }
+                    fresh = (fresh + units_load(rbh, at.d * H + unit, live)) * back;
                 } else {
-                    update = state_load(state + row * 2 * H + unit, live);
+                    update = state_load(gates, live);
                 }
-                fresh = recurrent_activation(fresh + units_load(xw, at + 2 * H, live), act_g, alpha_g, beta_g, clip);
+                fresh = recurrent_activation(fresh + units_load(xw, in_at + 2 * H, live), act_g, alpha_g, beta_g, clip);
                 const float16 out = (1.0f - update) * fresh + update * before;
-                units_store(y, y_off + time[i] * y_t + row * y_b + unit, out, live);
-                if (end) units_store(hn, hn_off + row * hn_b + unit, out, live);
+                units_store(y, y_at + time * y_t + row * y_b + unit, out, live);
+                if (at.end[i]) units_store(hn, hn_at + row * hn_b + unit, out, live);
             }
         }
     }

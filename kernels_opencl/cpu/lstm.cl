@@ -2,62 +2,60 @@
 #include "recurrent.clh"
 
 KERNEL_ENTRY {
-    const int b0 = ROWS * group_id(ONE_STEP ? 1 : 0);
-    const int rows = min(ROWS, B - b0);
-    const int blocks = (H + UNITS - 1) / UNITS;
-    const int first = ONE_STEP ? group_id(0) * BLOCKS : 0;
-    const int last = ONE_STEP ? min(blocks, first + BLOCKS) : blocks;
-    for (int step = step_begin; step < step_end; step++) {
+    const int blocks = (H + UNITS - 1) / UNITS, chains = D * ((B + ROWS - 1) / ROWS);
+    walk_t walk = walk_begin(chains, blocks);
+    while (walk_next(&walk, chains, blocks, step_end - step_begin, sync)) {
+        const int step = step_begin + walk.task;
+        const place_t at = recurrent_place(walk.chain, step, B, T_len, reverse, has_h0, has_lens, lens);
+        const int y_at = y_off + at.d * y_d, hn_at = hn_off + at.d * hn_d, cn_at = cn_off + at.d * cn_d;
+        GPTR(const T) p = peep + at.d * 3 * H;
         GPTR(const T) h[ROWS];
-        int time[ROWS]; /* of the row's step; -1 beyond its length */
         for (int i = 0; i < ROWS; i++) {
-            const int row = b0 + min(i, rows - 1);
-            const int length = has_lens ? lens[row] : T_len;
-            time[i] = step >= length ? -1 : (reverse ? length - 1 - step : step);
-            h[i] = h0 + h0_off + row * h0_b;
-            if (step > 0) h[i] = y + y_off + (time[i] < 0 ? 0 : (reverse ? time[i] + 1 : time[i] - 1)) * y_t + row * y_b;
+            const int row = at.b0 + min(i, at.rows - 1);
+            h[i] = h0 + h0_off + at.d * h0_d + row * h0_b;
+            if (step > 0) h[i] = y + y_at + place_before(&at, i) * y_t + row * y_b;
         }
-        const int begun = step > 0 || has_h0;
-        for (int block = first; block < last; block++) {
+        for (int block = walk.first; block < walk.last; block++) {
+            GPTR(const T) weights = r + (at.d * blocks + block) * H * GATES * UNITS;
             const int unit = block * UNITS;
             const int live = min(UNITS, H - unit);
             float16 sum[ROWS][GATES];
-            recurrent_sums(r + block * H * GATES * UNITS, h, rows, begun ? H : 0, 0, GATES, sum);
-            for (int i = 0; i < rows; i++) {
-                const int row = b0 + i;
-                const int end = time[i] == (reverse ? 0 : (has_lens ? lens[row] : T_len) - 1);
+            recurrent_sums(weights, h, at.rows, at.begun ? H : 0, 0, GATES, sum);
+            for (int i = 0; i < at.rows; i++) {
+                const int row = at.b0 + i, time = at.time[i];
+                GPTR(float) cell = state + (at.d * B + row) * H + unit;
                 float16 c = 0.0f;
-                if (step > 0) c = state_load(state + row * H + unit, live);
-                else if (has_c0) c = units_load(c0, c0_off + row * c0_b + unit, live);
-                if (time[i] < 0) {
+                if (step > 0) c = state_load(cell, live);
+                else if (has_c0) c = units_load(c0, c0_off + at.d * c0_d + row * c0_b + unit, live);
+                if (time < 0) {
                     if (step == 0) {
-                        state_store(state + row * H + unit, c, live);
-                        units_store(cn, cn_off + row * cn_b + unit, c, live);
-                        units_store(hn, hn_off + row * hn_b + unit, has_h0 ? units_load(h[i], unit, live) : 0.0f, live);
+                        state_store(cell, c, live);
+                        units_store(cn, cn_at + row * cn_b + unit, c, live);
+                        units_store(hn, hn_at + row * hn_b + unit, has_h0 ? units_load(h[i], unit, live) : 0.0f, live);
                     }
-                    units_store(y, y_off + step * y_t + row * y_b + unit, 0.0f, live);
+                    units_store(y, y_at + step * y_t + row * y_b + unit, 0.0f, live);
                     continue;
                 }
-                const int at = xw_off + time[i] * xw_t + row * xw_b + unit;
-                float16 in = sum[i][0] + units_load(xw, at, live);
-                float16 out = sum[i][1] + units_load(xw, at + H, live);
-                float16 forget = sum[i][2] + units_load(xw, at + 2 * H, live);
-                float16 fresh = sum[i][3] + units_load(xw, at + 3 * H, live);
+                const int in_at = xw_off + at.d * xw_d + time * xw_t + row * xw_b + unit;
+                float16 in = sum[i][0] + units_load(xw, in_at, live);
+                float16 out = sum[i][1] + units_load(xw, in_at + H, live);
+                float16 forget = sum[i][2] + units_load(xw, in_at + 2 * H, live);
+                float16 fresh = sum[i][3] + units_load(xw, in_at + 3 * H, live);
                 if (has_peep) {
-                    in += units_load(peep, unit, live) * c;
-                    forget += units_load(peep, 2 * H + unit, live) * c;
+                    in += units_load(p, unit, live) * c;
+                    forget += units_load(p, 2 * H + unit, live) * c;
                 }
                 in = recurrent_activation(in, act_f, alpha_f, beta_f, clip);
                 forget = input_forget ? 1.0f - in : recurrent_activation(forget, act_f, alpha_f, beta_f, clip);
                 c = forget * c + in * recurrent_activation(fresh, act_g, alpha_g, beta_g, clip);
-                if (has_peep) out += units_load(peep, H + unit, live) * c;
+                if (has_peep) out += units_load(p, H + unit, live) * c;
                 out = recurrent_activation(out, act_f, alpha_f, beta_f, clip)
                       * recurrent_activation(c, act_h, alpha_h, beta_h, 0.0f);
-                state_store(state + row * H + unit, c, live);
-                units_store(y, y_off + time[i] * y_t + row * y_b + unit, out, live);
-                if (end) {
-                    units_store(hn, hn_off + row * hn_b + unit, out, live);
-                    units_store(cn, cn_off + row * cn_b + unit, c, live);
+                state_store(cell, c, live);
+                units_store(y, y_at + time * y_t + row * y_b + unit, out, live);
+                if (at.end[i]) {
+                    units_store(hn, hn_at + row * hn_b + unit, out, live);
+                    units_store(cn, cn_at + row * cn_b + unit, c, live);
                 }
             }
         }

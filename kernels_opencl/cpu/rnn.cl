@@ -2,40 +2,37 @@
 #include "recurrent.clh"
 
 KERNEL_ENTRY {
-    const int b0 = ROWS * group_id(ONE_STEP ? 1 : 0);
-    const int rows = min(ROWS, B - b0);
-    const int blocks = (H + UNITS - 1) / UNITS;
-    const int first = ONE_STEP ? group_id(0) * BLOCKS : 0;
-    const int last = ONE_STEP ? min(blocks, first + BLOCKS) : blocks;
-    for (int step = step_begin; step < step_end; step++) {
+    const int blocks = (H + UNITS - 1) / UNITS, chains = D * ((B + ROWS - 1) / ROWS);
+    walk_t walk = walk_begin(chains, blocks);
+    while (walk_next(&walk, chains, blocks, step_end - step_begin, sync)) {
+        const int step = step_begin + walk.task;
+        const place_t at = recurrent_place(walk.chain, step, B, T_len, reverse, has_h0, has_lens, lens);
+        const int y_at = y_off + at.d * y_d, hn_at = hn_off + at.d * hn_d;
         GPTR(const T) h[ROWS];
-        int time[ROWS]; /* of the row's step; -1 beyond its length */
         for (int i = 0; i < ROWS; i++) {
-            const int row = b0 + min(i, rows - 1);
-            const int length = has_lens ? lens[row] : T_len;
-            time[i] = step >= length ? -1 : (reverse ? length - 1 - step : step);
-            h[i] = h0 + h0_off + row * h0_b;
-            if (step > 0) h[i] = y + y_off + (time[i] < 0 ? 0 : (reverse ? time[i] + 1 : time[i] - 1)) * y_t + row * y_b;
+            const int row = at.b0 + min(i, at.rows - 1);
+            h[i] = h0 + h0_off + at.d * h0_d + row * h0_b;
+            if (step > 0) h[i] = y + y_at + place_before(&at, i) * y_t + row * y_b;
         }
-        const int begun = step > 0 || has_h0;
-        for (int block = first; block < last; block++) {
+        for (int block = walk.first; block < walk.last; block++) {
+            GPTR(const T) weights = r + (at.d * blocks + block) * H * GATES * UNITS;
             const int unit = block * UNITS;
             const int live = min(UNITS, H - unit);
             float16 sum[ROWS][GATES];
-            recurrent_sums(r + block * H * GATES * UNITS, h, rows, begun ? H : 0, 0, GATES, sum);
-            for (int i = 0; i < rows; i++) {
-                const int row = b0 + i;
-                const int end = time[i] == (reverse ? 0 : (has_lens ? lens[row] : T_len) - 1);
-                if (time[i] < 0) {
+            recurrent_sums(weights, h, at.rows, at.begun ? H : 0, 0, GATES, sum);
+            for (int i = 0; i < at.rows; i++) {
+                const int row = at.b0 + i, time = at.time[i];
+                if (time < 0) {
                     if (step == 0)
-                        units_store(hn, hn_off + row * hn_b + unit, has_h0 ? units_load(h[i], unit, live) : 0.0f, live);
-                    units_store(y, y_off + step * y_t + row * y_b + unit, 0.0f, live);
+                        units_store(hn, hn_at + row * hn_b + unit, has_h0 ? units_load(h[i], unit, live) : 0.0f, live);
+                    units_store(y, y_at + step * y_t + row * y_b + unit, 0.0f, live);
                     continue;
                 }
-                float16 out = sum[i][0] + units_load(xw, xw_off + time[i] * xw_t + row * xw_b + unit, live);
+                float16 out =
+                    sum[i][0] + units_load(xw, xw_off + at.d * xw_d + time * xw_t + row * xw_b + unit, live);
                 out = recurrent_activation(out, act_f, alpha_f, beta_f, clip);
-                units_store(y, y_off + time[i] * y_t + row * y_b + unit, out, live);
-                if (end) units_store(hn, hn_off + row * hn_b + unit, out, live);
+                units_store(y, y_at + time * y_t + row * y_b + unit, out, live);
+                if (at.end[i]) units_store(hn, hn_at + row * hn_b + unit, out, live);
             }
         }
     }

@@ -5,11 +5,12 @@ from __future__ import annotations
 import numpy as np
 
 from a1400.engine.lower.linear import Product, emit_product
+from a1400.engine.lower.movement import merged_result
 from a1400.engine.lowering import Lowering, lowers, split_inputs
 from a1400.graph.graph import Node, Value
 from a1400.kernels import expr as expressions
 from a1400.kernels.spec import REGISTRY, SlotArgument, SlotCode
-from a1400.memory.storage import View, dense_strides
+from a1400.memory.storage import View
 
 
 @lowers("attention")
@@ -19,7 +20,7 @@ def _attention(lw: Lowering, node: Node) -> None:
     mask = own[3] if len(own) > 3 else None
     b, h, s, d = q.shape
     hk, t, dv = k.shape[1], k.shape[2], v.shape[3]
-    target = _result(lw, node)
+    target = merged_result(lw, node.output)
     if target.size == 0:
         return
     scalars = {
@@ -47,20 +48,6 @@ def _unit_rows(lw: Lowering, value: Value | None) -> View:
     assert value is not None
     view = lw.view(value)
     return view if view.strides[-1] == 1 or view.shape[-1] == 1 else lw.dense_view(view)
-
-
-def _result(lw: Lowering, node: Node) -> View:
-    """Output memory in [B, S, H, DV] order when all its users merge the heads, so that the merge is a view."""
-    value = node.output
-    users = [n for n in lw.graph.nodes if value in n.inputs]
-    merged = users and all(n.op == "transpose" and n.attrs["perm"] == (0, 2, 1, 3) for n in users)
-    if not merged or value in lw.graph.outputs.values():
-        return lw.result(value)
-    b, h, s, d = value.shape
-    memory = lw.result(value)
-    view = View(memory.storage, memory.dtype, (b, s, h, d), dense_strides((b, s, h, d)), memory.offset)
-    lw.views[id(value)] = view.transpose((0, 2, 1, 3))
-    return lw.views[id(value)]
 
 
 def _score(

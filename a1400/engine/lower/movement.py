@@ -3,10 +3,23 @@
 from __future__ import annotations
 
 from a1400.engine.lowering import Lowering, lowers
-from a1400.graph.graph import Node
+from a1400.graph.graph import Node, Value
 from a1400.kernels import pad as pad_kernel
 from a1400.kernels.gather import word
-from a1400.memory.storage import View
+from a1400.memory.storage import View, dense_strides
+
+
+def merged_result(lw: Lowering, value: Value) -> View:
+    """Memory for [A, B, C, D] in [A, C, B, D] order when all its users turn it so, which makes that a view."""
+    users = [n for n in lw.graph.nodes if value in n.inputs]
+    merged = users and all(n.op == "transpose" and n.attrs["perm"] == (0, 2, 1, 3) for n in users)
+    if not merged or value in lw.graph.outputs.values():
+        return lw.result(value)
+    a, b, c, d = value.shape
+    memory = lw.result(value)
+    view = View(memory.storage, memory.dtype, (a, c, b, d), dense_strides((a, c, b, d)), memory.offset)
+    lw.views[id(value)] = view.transpose((0, 2, 1, 3))
+    return lw.views[id(value)]
 
 
 @lowers("concat")

@@ -2,28 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 import numpy as np
 
 from a1400.engine.lower.linear import Product, emit_product
+from a1400.engine.lower.movement import merged_result
 from a1400.engine.lowering import Lowering, lowers
 from a1400.errors import UnsupportedOpError
 from a1400.graph.graph import Node, Value
 from a1400.kernels import expr as expressions
 from a1400.kernels import recurrent as kernel
-from a1400.memory.storage import View
+from a1400.memory.storage import Ref, View
 from a1400.ops.recurrent import GATES
 
 
-def _direction(value: Value | None, d: int) -> np.ndarray | None:
+def _constant(value: Value | None) -> np.ndarray | None:
     if value is None:
         return None
     if value.data is None:
         raise UnsupportedOpError("recurrent weights computed at run time are not implemented")
-    return value.data[d]
+    return value.data
 
 
 def _already(packed: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
@@ -31,100 +33,162 @@ def _already(packed: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
     return lambda _: packed
 
 
-def _flipped(d: int, weights: np.ndarray) -> np.ndarray:
-    return weights[d].T
+def _flipped(weights: np.ndarray) -> np.ndarray:
+    """[D, gates * H, I] as one product's [I, D * gates * H]."""
+    return weights.reshape(-1, weights.shape[-1]).T
 
 
-def _pack(d: int, gates: int, recurrence: np.ndarray) -> np.ndarray:
-    return kernel.pack(recurrence[d], gates)
+def _pack(gates: int, part: slice, recurrence: np.ndarray) -> np.ndarray:
+    return np.stack([kernel.pack(one, gates) for one in recurrence[part]])
+
+
+@dataclass(frozen=True)
+class _Layer:
+    """A node and what all its directions share."""
+
+    node: Node
+    name: str
+    steps: int
+    batch: int
+    hidden: int
+    xw: View  # [T * B, D * gates * H]
+    y: View  # [T, D, B, H], any strides but the last
+    apart: np.ndarray  # [D, H]: see _biases
+
+    @property
+    def linear(self) -> bool:
+        """A gru whose candidate applies the reset gate behind the product."""
+        return self.name == "gru" and bool(self.node.attrs.get("linear_before_reset"))
 
 
 @lowers("recurrent")
 def _recurrent(lw: Lowering, node: Node) -> None:
-    x, w, r, *rest = node.inputs
+    x, w, r, bias = (*node.inputs, None)[:4]
     assert x is not None and w is not None and r is not None
-    rest += [None] * (5 - len(rest))
-    bias, lengths, h0, c0, peepholes = rest
     attrs: dict[str, Any] = node.attrs
-    name, hidden = attrs["kind"], int(attrs["hidden"])
-    gates, (steps, batch, size) = GATES[name], x.shape
-    directions = w.shape[0]
-    outputs = [lw.result(v) for v in node.outputs]
-    y, hn = outputs[0], outputs[1]
-    cn = outputs[2] if name == "lstm" else None
+    name, hidden, directions = attrs["kind"], int(attrs["hidden"]), w.shape[0]
+    y = merged_result(lw, node.outputs[0])
+    for state in node.outputs[1:]:
+        lw.result(state)
     if y.size == 0:
         return
+    linear = name == "gru" and bool(attrs.get("linear_before_reset"))
+    total, apart = _biases(_constant(bias), directions, GATES[name], hidden, linear, x.dtype)
+    _constant(r)
+    layer = _Layer(node, name, x.shape[0], x.shape[1], hidden, _input_product(lw, x, w, total), y, apart)
+    for part in _together(attrs, directions):
+        _walk(lw, layer, part)
+
+
+def _walk(lw: Lowering, layer: _Layer, part: slice) -> None:
+    """Launch the steps of the directions ``part``, which have the same activations."""
+    _, w, r, _, lengths, h0, c0, peepholes = (*layer.node.inputs, *[None] * 5)[:8]
+    assert w is not None and r is not None
+    attrs, name, batch, hidden, y = layer.node.attrs, layer.name, layer.batch, layer.hidden, layer.y
+    gates, dtype, single = GATES[name], layer.xw.dtype, np.dtype(np.float32)
+    first, count, place = part.start, part.stop - part.start, (part.start, part.stop)
+    backward = {"forward": 0, "reverse": 1}.get(attrs["direction"], 2) >> first
+    nothing, state_at = lw.constant(np.zeros(1, dtype)), first * batch * hidden
+    given: dict[str, int | float] = {
+        "D": count, "reverse": backward, "clip": float(attrs.get("clip") or 0.0), "xw_off": first * gates * hidden,
+        "xw_t": batch * layer.xw.shape[1], "xw_b": layer.xw.shape[1],
+        "y_off": y.offset + first * y.strides[1], "y_t": y.strides[0], "y_d": y.strides[1], "y_b": y.strides[2],
+    }  # fmt: skip
+    buffers = {
+        "xw": layer.xw.ref(), "r": lw.packed(r, ("recurrent_r", *place), partial(_pack, gates, part)).ref(),
+        "lens": lw.constant(np.zeros(1, np.int32)).ref(), "y": y.ref(),
+    }  # fmt: skip
+    if lengths is not None:
+        given["has_lens"], buffers["lens"] = 1, lw.dense(lengths).ref()
+    inputs = {"h0": h0, "c0": c0} if name == "lstm" else {"h0": h0}
+    for key, value in inputs.items():
+        buffers[key] = nothing.ref()
+        if value is not None:
+            view = lw.dense(value)
+            buffers[key] = view.ref()
+            given |= {f"has_{key}": 1, f"{key}_off": view.offset + state_at}
+    for key, value in zip(("hn", "cn"), layer.node.outputs[1:]):
+        view = lw.view(value)
+        buffers[key] = view.ref()
+        given[f"{key}_off"] = view.offset + state_at
+    if name == "lstm":
+        held = _constant(peepholes)
+        buffers["peep"] = nothing.ref() if held is None else lw.packed(w, ("peep", *place), _already(held[part])).ref()
+        given |= {"has_peep": int(held is not None), "input_forget": int(bool(attrs.get("input_forget")))}
+    if name == "gru":
+        buffers["rbh"] = lw.packed(w, ("rbh", *place), _already(layer.apart[part])).ref()
+        given["linear_before_reset"] = int(layer.linear)
+    if name != "rnn":
+        rows = (batch, hidden) if name == "lstm" else (batch, 2, hidden)
+        buffers["state"] = lw.temporary((count, *rows), single).ref()
+    per = len(attrs["activations"]) // w.shape[0]
+    letters = {"lstm": "fgh", "gru": "fg", "rnn": "f"}[name]
+    for letter, (act, alpha, beta) in zip(letters, attrs["activations"][first * per : (first + 1) * per], strict=True):
+        given |= {f"act_{letter}": kernel.ACTIVATIONS.index(act.lower()), f"alpha_{letter}": alpha}
+        given[f"beta_{letter}"] = beta
+    _launch(lw, layer, buffers, kernel.scalars(name, layer.steps, batch, hidden, **given))
+
+
+def _launch(lw: Lowering, layer: _Layer, buffers: dict[str, Ref], scalars: dict[str, int | float]) -> None:
+    """All steps, in the way that is fastest on the device."""
+    name, types, count = layer.name, {"T": layer.xw.dtype}, int(scalars["D"])
+    way = kernel.choose_way(name, layer.steps, layer.batch, layer.hidden, count, lw.info)
+    words = np.dtype(np.int32)
+    if way == "team":
+        members = min(lw.info.compute_units, kernel.MOST_MEMBERS)
+        sync = lw.temporary((kernel.sync_size(count, layer.batch, members),), words)
+        lw.copy(lw.constant(np.zeros(1, words)).expand(sync.shape), sync)
+        lw.launch(
+            name, types, {**buffers, "sync": sync.ref()}, scalars, variant="cpu_team", tunables={"MEMBERS": members}
+        )
+        return
+    buffers = {**buffers, "sync": lw.temporary((1,), words).ref()}
+    if way == "sequence":
+        lw.launch(name, types, buffers, scalars)
+        return
+    for t in range(layer.steps):
+        for phase in (0, 1) if name == "gru" and not layer.linear else (2,):
+            extra = {"phase": phase} if name == "gru" else {}
+            lw.launch(name, types, buffers, {**scalars, "step_begin": t, "step_end": t + 1, **extra})
+
+
+def _biases(
+    bias: np.ndarray | None, directions: int, gates: int, hidden: int, linear: bool, dtype: np.dtype
+) -> tuple[np.ndarray, np.ndarray]:
+    """What the input product adds, [D * gates * H], and what stays with the recurrent one, [D, H].
+
+    With ``linear`` the candidate's recurrent bias is multiplied by the reset gate: it stays apart.
+    """
+    if bias is None:
+        return np.zeros(directions * gates * hidden, dtype), np.zeros((directions, hidden), dtype)
+    both = bias.reshape(directions, 2, gates * hidden)
+    total, apart = (both[:, 0] + both[:, 1]).astype(dtype), np.zeros((directions, hidden), dtype)
+    if linear:
+        apart = both[:, 1, 2 * hidden :].copy()
+        total[:, 2 * hidden :] = both[:, 0, 2 * hidden :]
+    return total.reshape(-1), apart
+
+
+def _input_product(lw: Lowering, x: Value, w: Value, bias: np.ndarray) -> View:
+    """X W^T + bias of all times and directions, [T * B, D * gates * H]."""
+    steps, batch, size = x.shape
     view = lw.dense(x)
     rows = View(view.storage, view.dtype, (steps * batch, size), (size, 1), view.offset)
-    nothing = lw.constant(np.zeros(1, x.dtype))
-    no_lengths = lw.constant(np.zeros(1, np.int32))
-    linear = name == "gru" and bool(attrs.get("linear_before_reset"))
+    _constant(w)
+    # the same key for every plan: the transposed weights are one array per model
+    flipped = lw.packed(w, ("recurrent_w",), _flipped)
+    assert flipped.storage.array is not None
+    constant = Value(flipped.shape, x.dtype, data=flipped.storage.array)
+    xw = lw.temporary((steps * batch, flipped.shape[1]), x.dtype)
+    body = expressions.apply("add", expressions.arg(0, x.dtype), expressions.arg(1, x.dtype))
+    offset = lw.slot(body, [lw.packed(w, ("bias",), _already(bias))], xw.shape, [[], [0], [1]])
+    emit_product(lw, Product(rows, flipped, xw, constant, {"EPILOGUE": offset}))
+    return xw
+
+
+def _together(attrs: Mapping[str, Any], directions: int) -> list[slice]:
+    """Directions that one launch may take: all of them where their activations are the same."""
     per = len(attrs["activations"]) // directions
-    for d in range(directions):
-        weights, recurrence = _direction(w, d), _direction(r, d)
-        assert weights is not None and recurrence is not None
-        b = _direction(bias, d)
-        total = np.zeros(gates * hidden, x.dtype)
-        recurrent_bias = np.zeros(hidden, x.dtype)
-        if b is not None:
-            both = b.reshape(2, gates * hidden)
-            total = (both[0] + both[1]).astype(x.dtype)
-            if linear:  # the candidate's recurrent bias is multiplied by the reset gate: it stays apart
-                recurrent_bias = both[1, 2 * hidden :].copy()
-                total[2 * hidden :] = both[0, 2 * hidden :]
-        xw = lw.temporary((steps * batch, gates * hidden), x.dtype)
-        # the same key for every plan: the transposed weights are one array per model
-        flipped = lw.packed(w, ("recurrent_w", d), partial(_flipped, d))
-        assert flipped.storage.array is not None
-        constant = Value(flipped.shape, x.dtype, data=flipped.storage.array)
-        body = expressions.apply("add", expressions.arg(0, x.dtype), expressions.arg(1, x.dtype))
-        offset = lw.slot(body, [lw.packed(w, ("bias", d), _already(total))], xw.shape, [[], [0], [1]])
-        emit_product(lw, Product(rows, flipped, xw, constant, {"EPILOGUE": offset}))
-        packed = lw.packed(r, ("recurrent_r", d), partial(_pack, d, gates))
-        y_strides = {"y_t": directions * batch * hidden, "y_b": hidden}
-        backward = attrs["direction"] == "reverse" or d == 1
-        given: dict[str, int | float] = {
-            "reverse": int(backward), "has_lens": int(lengths is not None), "has_h0": int(h0 is not None),
-            "clip": float(attrs.get("clip") or 0.0), "y_off": y.offset + d * batch * hidden, **y_strides,
-            "hn_off": hn.offset + d * batch * hidden,
-        }  # fmt: skip
-        buffers = {
-            "xw": xw.ref(), "r": packed.ref(), "lens": (lw.dense(lengths) if lengths else no_lengths).ref(),
-            "h0": nothing.ref(), "y": y.ref(), "hn": hn.ref(),
-        }  # fmt: skip
-        if h0 is not None:
-            state = lw.dense(h0)
-            buffers["h0"] = state.ref()
-            given["h0_off"] = state.offset + d * batch * hidden
-        if name == "lstm":
-            assert cn is not None
-            buffers |= {"cn": cn.ref(), "c0": nothing.ref(), "peep": nothing.ref()}
-            given |= {"cn_off": cn.offset + d * batch * hidden, "input_forget": int(bool(attrs.get("input_forget")))}
-            if c0 is not None:
-                cell = lw.dense(c0)
-                buffers["c0"] = cell.ref()
-                given |= {"has_c0": 1, "c0_off": cell.offset + d * batch * hidden}
-            if peepholes is not None:
-                p = _direction(peepholes, d)
-                assert p is not None
-                buffers["peep"] = lw.packed(w, ("peep", d), _already(p)).ref()
-                given["has_peep"] = 1
-            buffers["state"] = lw.temporary((batch, hidden), np.dtype(np.float32)).ref()
-        if name == "gru":
-            buffers["rbh"] = lw.packed(w, ("rbh", d), _already(recurrent_bias)).ref()
-            buffers["state"] = lw.temporary((batch, 2, hidden), np.dtype(np.float32)).ref()
-            given["linear_before_reset"] = int(linear)
-        letters = {"lstm": "fgh", "gru": "fg", "rnn": "f"}[name]
-        for letter, (act, alpha, beta) in zip(letters, attrs["activations"][d * per : (d + 1) * per], strict=True):
-            given[f"act_{letter}"] = kernel.ACTIVATIONS.index(act.lower())
-            given |= {f"alpha_{letter}": alpha, f"beta_{letter}": beta}
-        scalars = kernel.scalars(name, steps, batch, hidden, **given)
-        stepwise = kernel.choose_steps(name, steps, batch, hidden, lw.info)
-        phases = (0, 1) if name == "gru" and not linear else (2,)
-        if not stepwise:
-            lw.launch(name, {"T": x.dtype}, buffers, scalars)
-            continue
-        for t in range(steps):
-            for phase in phases:
-                extra = {"phase": phase} if name == "gru" else {}
-                lw.launch(name, {"T": x.dtype}, buffers, {**scalars, "step_begin": t, "step_end": t + 1, **extra})
+    kinds = [attrs["activations"][d * per : (d + 1) * per] for d in range(directions)]
+    same = all(tuple(map(tuple, k)) == tuple(map(tuple, kinds[0])) for k in kinds)
+    return [slice(0, directions)] if same else [slice(d, d + 1) for d in range(directions)]
