@@ -37,7 +37,7 @@ _STYLE = (
 )
 _SCRIPT = (
     "document.querySelectorAll('input[type=range]').forEach(function(r){r.addEventListener('input',function(){"
-    "r.parentNode.nextElementSibling.firstElementChild.style.width=r.value*100+'%'})});"
+    "r.closest('p').nextElementSibling.firstElementChild.style.width=r.value*100+'%'})});"
     "addEventListener('click',function(e){var h=e.target.closest('th[data-sort]');if(!h)return;"
     "var i=h.cellIndex,b=h.closest('table').tBodies[0],s=h.dataset.sort=h.dataset.sort==='down'?'up':'down';"
     "var rows=Array.from(b.rows);rows.sort(function(p,q){var x=p.cells[i],y=q.cells[i];"
