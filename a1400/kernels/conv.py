@@ -23,7 +23,6 @@ from a1400.kernels.conv_pack import unpack_conv
 from a1400.kernels.gemm import (
     MOST_BATCH_GROUPS,
     TILE_TUNABLES,
-    cpu_tunables,
     floats_only,
     fp64_if_used,
     tile_bytes,
@@ -69,8 +68,13 @@ def simple_geometry(s: Scalars, t: Tunables) -> tuple[Grid, Grid]:
     return (rows, min(-(-int(s["OC"]) // 32), MOST_BATCH_GROUPS), 1), (1, 32, 1)
 
 
-# blocks deep enough for a whole pixel of the 512 channels that networks end with
-CPU_TUNABLES = cpu_tunables(512)
+# 14 rows: pictures of 224 pixels and what they are halved to are multiples of 7, so a micro-kernel's rows are of one
+# line, or of two.  Blocks deep enough for a whole pixel of the 512 channels that networks end with.
+CPU_TUNABLES = (
+    Tunable("MR", 14, (8, 12, 14), "rows of the micro-kernel; two vectors of sums for each"),
+    Tunable("KC", 512, (256, 384, 512), "inputs of a row that a work-item keeps as floats"),
+    Tunable("NPC", 8, (4, 8, 16), "panels whose sums a work-item keeps between steps of depth"),
+)
 SIMPLE_TUNABLES = (Tunable("ROWS", 2, (1, 2, 4), "output pixels of a thread"),)
 
 conv = register(
@@ -84,7 +88,7 @@ conv = register(
             Variant(
                 "cpu", "cpu", _cpu_geometry, CPU_TUNABLES, backends=("opencl",), source="cpu/conv",
                 vector_width=16, narrow_width=8, requires=floats_only,
-                test_tunables=({"MR": 14}, {"MR": 8, "KC": 256, "NPC": 4}),
+                test_tunables=({"MR": 12}, {"MR": 8, "KC": 256, "NPC": 4}),
             ),
             conv_hopper.VARIANT,
             *conv_tensor.VARIANTS,

@@ -57,6 +57,6 @@ def pack_conv_transpose(
 
 
 def pack_conv_spread(w: np.ndarray) -> np.ndarray:
-    """``[C, OC, *kernel]`` to ``[ceil(taps * OC / 32), C, 32]``: a column for each tap and output channel, zeros behind."""
+    """``[C, OC, *kernel]`` to ``[ceil(taps * OC / 32), C, 32]``: a column per tap and output channel, zeros behind."""
     c, oc = w.shape[:2]
     return pack_b(np.ascontiguousarray(w.reshape(c, oc, -1).transpose(0, 2, 1)).reshape(c, -1))

@@ -1,55 +1,65 @@
 /* Convolution as a matrix product whose rows are output pixels (of all images) and whose depth runs over taps and
- * channels.  A work-item gathers MR rows of depth KC at a time into a private block - never more of the image-to-column
- * matrix than that exists - and multiplies it with its panels of weights; see conv_micro.clh.  Groups of few channels
- * are gathered several at a time: their channels follow each other in every pixel.
+ * channels.  A work-item brings the inputs of MR outputs into a private block and multiplies it with its panels of
+ * weights; see conv_micro.clh.
  *
- * Where all channels of neighbouring pixels follow each other (one group, dense pixels, no dilation along W), the
- * taps of one kernel row are one contiguous run: that is what makes pictures of 1 to 4 channels fast. */
+ * Where neighbouring outputs share inputs, the block holds patches of the image: for each line of outputs, the
+ * pixels that its taps reach, zeros where they lie outside.  Outputs then begin sw pixels apart in it, and taps are
+ * found by their offsets.  It holds a range of channels at a time, or several groups side by side.
+ * Where outputs share nothing (sw is as large as the kernel), or a patch is too large, the block holds a row of the
+ * image-to-column matrix for each output, KC deep at most - never more of that matrix than this exists. */
 #include "conv_micro.clh"
 #include "conv_block.clh"
+
+#define MOST_TAPS 128
 
 __attribute__((reqd_work_group_size(1, 1, 1))) KERNEL_ENTRY {
     float16 block_vectors[MR * CONV_LD / 16]; /* vectors, so that it is aligned as one */
     float *block = (float *)block_vectors;
     float16 sums[NPC * MR * 2];
-    /* of each row: image, input coordinates of tap 0, element of tap 0, whether all taps are inside the image */
-    int image[MR], id0[MR], ih0[MR], iw0[MR], origin[MR], inside[MR];
-    const int cg = C / groups, columns = OC / groups;
+    /* of each output: place in the block, in pixels of patches and in floats, image, input of tap 0 */
+    int place[MR], row[MR], image[MR], id0[MR], ih0[MR], iw0[MR];
+    int tap[MOST_TAPS];
+    const int cg = C / groups, columns = OC / groups, taps = KD * KH * KW, depth = taps * cg;
     const int groups_each = (groups + group_count(2) - 1) / group_count(2);
     const int g_begin = group_id(2) * groups_each, g_end = min(groups, g_begin + groups_each);
-    const int pixels = OD * OH * OW, all = N * pixels, depth_all = KD * KH * KW * cg;
+    const int pixels = OD * OH * OW, all = N * pixels;
     const int limit = x_off + (N * D * H * W - 1) * x_ld + C;
-    const int merged = groups == 1 && dw == 1 && x_ld == C;
-    const int run = merged ? KW * C : cg, runs_w = merged ? 1 : KW; /* length of a run, runs per kernel row */
-    const int runs = KD * KH * runs_w;
-
     const int blocks = (all + MR - 1) / MR, blocks_each = (blocks + group_count(0) - 1) / group_count(0);
     const int panels = (columns + 31) / 32, panels_each = (panels + group_count(1) - 1) / group_count(1);
     const int m_end = min(all, (group_id(0) + 1) * blocks_each * MR);
     const int p_begin = group_id(1) * panels_each, p_end = min(panels, p_begin + panels_each);
-    /* steps of depth end between runs, unless a run is longer than a step */
-    const int most = max(1, KC / run);
-    const int steps = run <= KC ? (runs + most - 1) / most : (depth_all + KC - 1) / KC;
-    const int step = run <= KC ? (runs + steps - 1) / steps * run : (depth_all + steps - 1) / steps;
-    /* groups gathered at a time */
-    const int together = panels > 1 ? 1 : max(1, min(g_end - g_begin, KC / depth_all));
-    const int line_step = W * x_ld, tap_step = dw * x_ld, vectors_end = (together * run + 15) & ~15;
-    const int reach = ((KD - 1) * dd * H + (KH - 1) * dh) * line_step + (runs_w - 1) * tap_step + vectors_end;
 
-    const int first = group_id(0) * blocks_each * MR;
-    int ow = first % OW, oh = first / OW % OH, od = first / (OW * OH) % OD, b = first / pixels;
-    for (int m0 = first; m0 < m_end; m0 += MR) {
+    /* patches: pixels of a line of outputs, lines of outputs in a block, floats that the block has for each pixel */
+    const int reach = (KW - 1) * dw + 1, across = (min(OW, MR) - 1) * sw + reach;
+    const int most_lines = OW % MR == 0 ? 1 : MR % OW == 0 ? MR / OW : min(MR, (MR - 2) / OW + 2);
+    const int room = (MR * CONV_LD - 16) / (most_lines * KD * KH * across);
+    const int whole = sw <= reach && taps <= MOST_TAPS && room >= cg;
+    const int patched = whole || (sw < reach && taps <= MOST_TAPS && room >= 16 && OW >= MR);
+    const int together = whole && panels == 1 ? min(g_end - g_begin, room / cg) : 1; /* groups side by side */
+    /* channels at a time: all, or a multiple of 16 */
+    const int parts = patched && !whole ? (cg + (room & ~15) - 1) / (room & ~15) : 1;
+    const int channels = parts > 1 ? ((cg + parts - 1) / parts + 15) & ~15 : cg;
+    /* rows: runs of neighbouring pixels; steps of depth end between them, unless one is longer than a step */
+    const int merged = groups == 1 && dw == 1 && x_ld == C;
+    const int run = merged ? KW * C : cg, runs_w = merged ? 1 : KW, runs = KD * KH * runs_w;
+    const int most = max(1, KC / run), steps_deep = run <= KC ? (runs + most - 1) / most : (depth + KC - 1) / KC;
+    const int deep = run <= KC ? (runs + steps_deep - 1) / steps_deep * run : (depth + steps_deep - 1) / steps_deep;
+    const int steps = patched ? (cg + channels - 1) / channels : (depth + deep - 1) / deep;
+
+    const int first_row = group_id(0) * blocks_each * MR;
+    int ow = first_row % OW, oh = first_row / OW % OH, od = first_row / (OW * OH) % OD, b = first_row / pixels;
+    for (int m0 = first_row; m0 < m_end; m0 += MR) {
         const int rows = min(MR, m_end - m0);
-        for (int r = 0; r < rows; r++) {
+        for (int r = 0, lines = -1, start = 0; r < MR; r++) {
+            lines += r == 0 || ow == 0;
+            start = r == 0 || ow == 0 ? ow : start;
             image[r] = b;
             iw0[r] = ow * sw - pw;
             ih0[r] = oh * sh - ph;
             id0[r] = od * sd - pd;
-            origin[r] = x_off + (((b * D + id0[r]) * H + ih0[r]) * W + iw0[r]) * x_ld;
-            inside[r] = id0[r] >= 0 && id0[r] + (KD - 1) * dd < D && ih0[r] >= 0 && ih0[r] + (KH - 1) * dh < H &&
-                        iw0[r] >= 0 && iw0[r] + (KW - 1) * dw < W && run <= KC &&
-                        origin[r] + reach + (g_end - 1) * cg <= limit;
-            if (++ow == OW) {
+            place[r] = r < rows ? lines * KD * KH * across + (ow - start) * sw : 0;
+            ow++;
+            if (r < rows && ow == OW) {
                 ow = 0;
                 if (++oh == OH) {
                     oh = 0;
@@ -61,48 +71,56 @@ __attribute__((reqd_work_group_size(1, 1, 1))) KERNEL_ENTRY {
             }
         }
         for (int g = g_begin; g < g_end; g += together) {
-            const int side = min(together, g_end - g), wide = side * run, k_end = runs * wide; /* groups side by side */
+            const int side = min(together, g_end - g), wide = side * channels; /* floats of a pixel of patches */
+            for (int r = 0; r < MR; r++) row[r] = patched ? place[r] * wide : r * CONV_LD;
+            const int lines_whole = whole && side == 1 && dw == 1; /* taps of a kernel row are one run */
+            const int tap_runs = !patched ? 1 : lines_whole ? KD * KH : taps;
+            for (int t = 0; t < tap_runs; t++)
+                tap[t] = lines_whole ? t * across * wide : (t / KW * across + t % KW * dw) * wide;
             for (int p0 = p_begin; p0 < p_end; p0 += NPC) {
-                for (int k0 = 0, more = 1; more; k0 += step) {
-                    const int k1 = side > 1 ? k_end : min(k_end, k0 + step);
-                    more = k1 < k_end;
-                    if (steps > 1 || p0 == p_begin) {
-                        const int run0 = k0 / wide, w0 = run0 % runs_w, line0 = run0 / runs_w;
+                for (int step = 0; step < steps; step++) {
+                    const int k0 = patched ? step * channels : step * deep;
+                    const int k1 = min(patched ? cg : depth, k0 + (patched ? channels : deep));
+                    if ((steps > 1 || p0 == p_begin) && patched) {
+                        const int count = side > 1 ? wide : k1 - k0; /* floats of each pixel that are brought */
+                        float *to = block;
+                        for (int r = 0, r1; r < rows; r = r1) {
+                            for (r1 = r + 1; r1 < rows && iw0[r1] == iw0[r1 - 1] + sw;) r1++;
+                            const int n = (r1 - r - 1) * sw + reach;
+                            const int left = clamp(-iw0[r], 0, n), right = clamp(W - iw0[r], left, n);
+                            for (int kd = 0, id = id0[r]; kd < KD; kd++, id += dd) {
+                                for (int kh = 0, ih = ih0[r]; kh < KH; kh++, ih += dh, to += across * wide) {
+                                    if ((uint)id >= (uint)D || (uint)ih >= (uint)H) {
+                                        block_zero(to, n * wide);
+                                        continue;
+                                    }
+                                    const int at = x_off + (((image[r] * D + id) * H + ih) * W + iw0[r]) * x_ld + g * cg + k0;
+                                    block_zero(to, left * wide);
+                                    if (count == x_ld && count == wide) {
+                                        block_copy(to + left * wide, x, at + left * x_ld, (right - left) * wide, limit);
+                                    } else {
+                                        for (int i = left; i < right; i++)
+                                            block_copy(to + i * wide, x, at + i * x_ld, count, limit);
+                                    }
+                                    block_zero(to + right * wide, (n - right) * wide);
+                                }
+                            }
+                        }
+                    } else if (steps > 1 || p0 == p_begin) {
+                        const int run0 = k0 / run, w0 = run0 % runs_w, line0 = run0 / runs_w;
                         for (int r = 0; r < rows; r++) {
                             int kw = w0, kh = line0 % KH, kd = line0 / KH;
                             float *to = block + r * CONV_LD - k0;
-                            if (inside[r]) {
-                                int line = origin[r] + g * cg + (kd * dd * H + kh * dh) * line_step;
-                                for (int start = k0; start < k1; line += dh * line_step) {
-                                    int at = line + kw * tap_step;
-                                    for (; kw < runs_w && start < k1; kw++, start += wide, at += tap_step)
-                                        for (int i = 0; i < wide; i += 16)
-                                            vstore16(TA_load_v(x, at + i), 0, to + start + i);
-                                    kw = 0;
-                                    if (++kh == KH) {
-                                        kh = 0;
-                                        kd++;
-                                        line += (dd * H - KH * dh) * line_step;
-                                    }
-                                }
-                                continue;
-                            }
-                            for (int start = run0 * wide; start < k1; start += wide) {
-                                const int begin = max(start, k0), end = min(start + wide, k1);
+                            for (int start = run0 * run; start < k1; start += run) {
+                                const int begin = max(start, k0), end = min(start + run, k1);
                                 const int id = id0[r] + kd * dd, ih = ih0[r] + kh * dh, iw = iw0[r] + kw * dw;
-                                if ((uint)id >= (uint)D || (uint)ih >= (uint)H) {
+                                const int at = x_off + (((image[r] * D + id) * H + ih) * W + iw) * x_ld + g * cg;
+                                if ((uint)id >= (uint)D || (uint)ih >= (uint)H || (!merged && (uint)iw >= (uint)W)) {
                                     block_zero(to + begin, end - begin);
+                                } else if (merged && (iw < 0 || iw + KW > W)) {
+                                    block_run(to + begin, x, at, begin - start, end - start, -iw * C, (W - iw) * C, limit);
                                 } else {
-                                    const int line = origin[r] + g * cg + (kd * dd * H + kh * dh) * line_step;
-                                    const int source = line + kw * tap_step;
-                                    if (merged) {
-                                        block_run(to + begin, x, source, begin - start, end - start, -iw * C, (W - iw) * C,
-                                                  limit);
-                                    } else if ((uint)iw < (uint)W) {
-                                        block_copy(to + begin, x, source + (begin - start), end - begin, limit);
-                                    } else {
-                                        block_zero(to + begin, end - begin);
-                                    }
+                                    block_copy(to + begin, x, at + (begin - start), end - begin, limit);
                                 }
                                 if (++kw == runs_w) {
                                     kw = 0;
@@ -115,15 +133,16 @@ __attribute__((reqd_work_group_size(1, 1, 1))) KERNEL_ENTRY {
                         }
                     }
                     /* the panels of one group, or the one panel of each of several */
-                    const int count = side > 1 ? side : min(p0 + NPC, p_end) - p0;
-                    for (int i = 0; i < count; i++) {
+                    const int items = side > 1 ? side : min(p0 + NPC, p_end) - p0;
+                    const int length = lines_whole ? KW * cg : side > 1 ? cg : k1 - k0;
+                    for (int i = 0; i < items; i++) {
                         const int beside = side > 1 ? i : 0, p = side > 1 ? 0 : p0 + i;
                         const int n = p * 32, n_base = (g + beside) * columns;
                         float16 *s = sums + (side > 1 ? 0 : i) * MR * 2;
-                        GPTR(const TB) panel = w + (((g + beside) * panels + p) * depth_all + k0) * 32;
-                        conv_panel(rows, columns - n, block + beside * run, side > 1 ? runs : 1,
-                                   side > 1 ? run : k1 - k0, wide, panel, s, k0 == 0);
-                        if (more) continue;
+                        GPTR(const TB) panel = w + (((g + beside) * panels + p) * depth + k0) * 32;
+                        conv_panel(rows, columns - n, block + beside * cg, row, tap_runs, length, tap, panel,
+                                   lines_whole ? length : cg, s, step == 0);
+                        if (step + 1 < steps) continue;
 #define FINISH_OUT y
 #define ROW_AT(r) (y_off + (m0 + (r)) * y_ld)
 #define ROW_B(r) (image[r])

@@ -6,6 +6,9 @@
 #include "conv_block.clh"
 
 __attribute__((reqd_work_group_size(1, 1, 1))) KERNEL_ENTRY {
+    int row[MR];
+    const int no_tap = 0;
+    for (int r = 0; r < MR; r++) row[r] = r * CONV_LD;
     float16 ring_vectors[RING / 16], block_vectors[MR * CONV_LD / 16], sums[MR * 2 + 1];
     float *ring = (float *)ring_vectors, *block = (float *)block_vectors;
     const int lines_each = (OH + group_count(0) - 1) / group_count(0);
@@ -33,7 +36,7 @@ __attribute__((reqd_work_group_size(1, 1, 1))) KERNEL_ENTRY {
                 block_copy(block + r * CONV_LD, x, x_off + ((b * H + ih) * W + i0 + r) * x_ld, C, limit);
             for (int p = k0 * run / 32; p * 32 < k1 * run; p++) {
                 const int n = p * 32, n1 = min(n + 32, k1 * run);
-                conv_panel(rows, columns - n, block, 1, C, 0, w + p * C * 32, sums, 1);
+                conv_panel(rows, columns - n, block, row, 1, C, &no_tap, w + p * C * 32, 0, sums, 1);
                 const int left = margin + (i0 * sw - pw - ow0) * OC;
                 for (int kh = max(n / run, k0); kh * run < n1; kh++) {
                     const int begin = max(kh * run, n), count = min(kh * run + run, n1) - begin;

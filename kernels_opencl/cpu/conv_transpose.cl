@@ -17,6 +17,9 @@ FN int phase_tap(int k, int count, int dilation, int stride, int phase) {
 }
 
 __attribute__((reqd_work_group_size(1, 1, 1))) KERNEL_ENTRY {
+    int row[MR];
+    const int no_tap = 0;
+    for (int r = 0; r < MR; r++) row[r] = r * CONV_LD;
     float16 block_vectors[MR * CONV_LD / 16]; /* vectors, so that it is aligned as one */
     float *block = (float *)block_vectors;
     float16 sums[NPC * MR * 2];
@@ -92,7 +95,7 @@ __attribute__((reqd_work_group_size(1, 1, 1))) KERNEL_ENTRY {
                     const int n = p * 32;
                     float16 *s = sums + (p - p0) * MR * 2;
                     GPTR(const TB) panel = w + ((g * panels + p) * KD * KH * KW * cg + before * cg + k0) * 32;
-                    conv_panel(rows, columns - n, block, 1, k1 - k0, 0, panel, s, k0 == 0);
+                    conv_panel(rows, columns - n, block, row, 1, k1 - k0, &no_tap, panel, 0, s, k0 == 0);
                     if (more) continue;
 #define FINISH_OUT y
 #define ROW_AT(r) (y_off + (image[r] * pixels + pixel[r]) * y_ld)
