@@ -103,7 +103,7 @@ def main(given: Sequence[str] | None = None, engines: Sequence[Engine] = ENGINES
     document: dict[str, Any] = {
         "facts": facts,
         "options": {k: str(v) if isinstance(v, Path) else v for k, v in vars(options).items()},
-        "models": dict(old.get("models", {})), "left_out": [],
+        "models": dict(old.get("models", {})), "left_out": [], "problems": [],
     }  # fmt: skip
     plan = measure.Plan(options.rounds or (3 if options.quick else 9), threads)
     if options.quick:
@@ -115,7 +115,14 @@ def main(given: Sequence[str] | None = None, engines: Sequence[Engine] = ENGINES
             continue
         print(f"{name}:", flush=True)
         document["models"].pop(name, None)
-        document["models"][name] = row(name, takers, plan, options)
+        try:
+            made = row(name, takers, plan, options)
+        except (subprocess.CalledProcessError, OSError) as failed:
+            why = (getattr(failed, "stderr", None) or str(failed)).strip().splitlines()[-1][:200]
+            document["problems"].append(f"{name}: its files cannot be made here ({why})")
+            print(f"  {document['problems'][-1]}", flush=True)
+            continue
+        document["models"][name] = {**made, "commit": facts.get("commit", ""), "date": facts["date"]}
         document["models"] = {n: document["models"][n] for n in NAMES if n in document["models"]}
         write(report.finish(document), path)
     return conclude(document, path)
@@ -128,7 +135,7 @@ def row(name: str, engines: Sequence[Engine], plan: measure.Plan, options: argpa
 
     folder = ["--folder", str(options.folder)] if options.folder else []
     command = [sys.executable, "-m", "benchmarks.zoo", name, *folder]
-    subprocess.run(command, check=True, cwd=ROOT, stdout=subprocess.DEVNULL)  # PyTorch stays out of this process
+    subprocess.run(command, check=True, cwd=ROOT, capture_output=True, text=True)  # PyTorch stays out of this process
     reference = in_child(name, options.folder) if options.reference else None
     made = measure.model(build(name, options.folder), engines, plan, reference, lambda text: print(text, flush=True))
     for engine in engines:
@@ -136,7 +143,7 @@ def row(name: str, engines: Sequence[Engine], plan: measure.Plan, options: argpa
         if "median" in cell:
             beside = f", {cell['ratio']:.2f} of ONNX Runtime's speed" if "ratio" in cell else ""
             print(f"  {engine.title}: {cell['median'] * 1e3:.4g} ms, {cell['gflops']:.0f} GFLOP/s{beside}", flush=True)
-    return {**made, "date": time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime())}
+    return made
 
 
 def conclude(document: dict[str, Any], path: Path) -> int:

@@ -19,7 +19,7 @@ def finish(document: dict[str, Any]) -> dict[str, Any]:
     document["failures"] = [
         f"{name}: {TITLES.get(engine, engine)}: {cell['failure']}"
         for name, row in rows.items() for engine, cell in row["engines"].items() if cell.get("failure")
-    ]  # fmt: skip
+    ] + list(document.get("problems", []))  # fmt: skip
     return document
 
 

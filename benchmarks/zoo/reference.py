@@ -46,7 +46,7 @@ def in_child(name: str, folder: Path | None = None) -> Path:
     """The same in a process of its own, so that PyTorch stays out of this one; raises CalledProcessError."""
     if not path_of(name, folder).exists():
         command = [sys.executable, "-m", "benchmarks.zoo.reference", name, *([str(folder)] if folder else [])]
-        subprocess.run(command, check=True, cwd=Path(__file__).parents[2], capture_output=True)
+        subprocess.run(command, check=True, cwd=Path(__file__).parents[2], capture_output=True, text=True)
     return path_of(name, folder)
 
 

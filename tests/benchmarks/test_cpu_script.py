@@ -165,6 +165,16 @@ def test_the_command_line(folder: Path, tmp_path: Path, capsys: pytest.CaptureFi
     assert f"Left out, as time was up: {MODEL}." in capsys.readouterr().out
 
 
+def test_a_model_that_cannot_be_built_costs_itself(folder: Path, tmp_path: Path) -> None:
+    bad = tmp_path / "zoo"
+    bad.write_text("not a folder")
+    out = tmp_path / "c.json"
+    assert cpu.main(["--models", MODEL, "--folder", str(bad), "--output", str(out)], [named(BASE)]) == 1
+    document = json.loads(out.read_text())
+    assert not document["models"] and document["failures"][0].startswith(f"{MODEL}: its files cannot be made here (")
+    assert "NotADirectoryError" in document["failures"][0] or "FileExistsError" in document["failures"][0]
+
+
 # ---- figures ------------------------------------------------------------------------------------------
 def test_errors_of_outputs() -> None:
     a = np.array([1.0, -4.0], np.float32)
