@@ -33,6 +33,8 @@ from a1400.verify.tracing import TOLERANCE
 MARGIN = 1.03
 #: of settings this close to the best one that other calls use already wins: a program less to compile
 _NEAR = 1.015
+#: part of the whole time that a setting must save: it is a program more to compile
+WORTH = 0.001
 _FINALISTS = 3
 #: a setting that other calls use already also runs if it is among so many
 _MOST = 8
@@ -205,7 +207,8 @@ class Campaign:
         best = min(times[1:])
         near = [i for i in range(1, len(times)) if times[i] <= best * _NEAR]
         index = next((i for i in near if settings[i] in used), times.index(best, 1))
-        if times[0] >= times[index] * MARGIN:
+        saved = call.share * (1 - times[index] / times[0])
+        if times[0] >= times[index] * MARGIN and (saved >= WORTH or self.options.every or settings[index] in used):
             call.best, call.best_seconds = dict(settings[index]), times[index]
         else:
             call.best_seconds = times[0]
