@@ -11,7 +11,7 @@
 
 All: in x: TA [N, H, W, C], in w, out y: TC [N, OH, OW, OC]; pads are those before the first pixel, zeros behind the
 last follow from the output sizes; pixels may be ``x_ld``/``y_ld`` apart.  ``block`` and ``across`` say how work is
-shared out: tiles of a work-item (at most what the variant holds), and ranges of output channels; they change speed only.
+shared out: tiles of a work-item (at most what the variant holds), ranges of output channels; they change speed only.
 Slot ``EPILOGUE(v; b, m, n)`` as in ``conv``, on floats.
 
 Arithmetic is float32.  Transformed values are larger than the result, so rounding errors are too: about 1e-6 of the

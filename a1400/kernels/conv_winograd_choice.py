@@ -27,6 +27,11 @@ _L2, _L3 = 800 << 10, 4 << 20
 _LEAST_GAIN = 1.1
 
 
+def outputs(kernel: str) -> int:
+    """Outputs along each side of a tile of ``kernel``."""
+    return KERNELS[kernel]
+
+
 @dataclass(frozen=True)
 class Choice:
     """A way to compute a convolution: the kernel's name, its scalars ``block`` and ``across``, estimated cycles."""
@@ -55,12 +60,11 @@ def choose(info: DeviceInfo, scalars: Scalars) -> Choice | None:
 def share(info: DeviceInfo, kernel: str, scalars: Scalars) -> Choice | None:
     """The best sharing of a kernel's work among the cores of ``info``; None where it should not be used."""
     size = _Size.of(scalars)
-    outputs = KERNELS[kernel]
-    if outputs == 4 and size.c > MOST_CHANNELS:
+    side = outputs(kernel)
+    if side == 4 and size.c > MOST_CHANNELS:
         return None
-    spec = REGISTRY[kernel]
-    limit = block_limit(outputs, spec.variant("cpu").settings())
-    return _share(kernel, size, tiles(scalars, outputs), limit, max(1, info.compute_units))
+    limit = block_limit(side, REGISTRY[kernel].variant("cpu").settings())
+    return _share(kernel, size, tiles(scalars, side), limit, max(1, info.compute_units))
 
 
 @dataclass(frozen=True)
@@ -92,8 +96,8 @@ def _traffic(planes: int, size: _Size) -> float:
 
 @lru_cache(maxsize=1024)
 def _share(kernel: str, size: _Size, total: int, limit: int, units: int) -> Choice:
-    outputs, raw = KERNELS[kernel], kernel.endswith("raw")
-    planes = (outputs + 2) ** 2
+    side, raw = outputs(kernel), kernel.endswith("raw")
+    planes = (side + 2) ** 2
     best: Choice | None = None
     for blocks in _counts(total, limit):
         count = -(-total // blocks)
@@ -102,7 +106,7 @@ def _share(kernel: str, size: _Size, total: int, limit: int, units: int) -> Choi
             chunks = -(-size.c // 16)
             # one more row for reading a panel's filters
             item = float(count + 1) * planes * size.c * vectors
-            item += count * (chunks * _INPUT[outputs] + vectors * _OUTPUT[outputs])
+            item += count * (chunks * _INPUT[side] + vectors * _OUTPUT[side])
             item += size.c * vectors * _FILTER * raw
             if 4 * planes * (size.c * (count + 32) + 32 * count) > _L2:  # inputs, a panel's filters and products
                 item *= 1.1

@@ -20,7 +20,7 @@ def emit_winograd(
     lw: Lowering, node: Node, w: Value, types: Mapping[str, np.dtype], buffers: Mapping[str, Ref],
     scalars: Mapping[str, int | float], slots: Mapping[str, Any],
 ) -> bool:  # fmt: skip
-    """Launch a marked convolution, given what ``conv`` would get (``buffers`` without w); False where it has no mark."""
+    """Launch a marked convolution given what ``conv`` would get (``buffers`` without w); False without a mark."""
     kernel = node.attrs.get("algorithm")
     # a later pass may have changed dtypes
     if kernel is None or types["TA"] not in TYPES or types["TC"] not in TYPES or not w.is_constant:
