@@ -163,10 +163,11 @@ class Stream(ABC):
     def time(self, launches: Sequence[BoundLaunch]) -> list[float]:
         """Run the launches one by one and return each one's device time in seconds."""
 
-    def trace(self, launches: Sequence[BoundLaunch]) -> list[Span]:
-        """Run the launches as :meth:`run` does, one behind the other without waiting; when each of them ran.
+    def trace(self, launches: Sequence[BoundLaunch]) -> tuple[list[Span], float]:
+        """Run the launches as :meth:`run` does, one behind the other without waiting, and wait for the last.
 
-        Waits for the last.  The default puts an event before and behind each launch.
+        Returns when each of them ran, and when the host knew that all were done (reading the times takes longer).
+        The default puts an event before and behind each launch.
         """
         self.synchronize()
         origin, zero = self.record(), perf_counter()
@@ -178,10 +179,12 @@ class Stream(ABC):
             after = self.record()
             marks.append((called, perf_counter(), before, after))
         self.synchronize()
-        return [
+        done = perf_counter()
+        spans = [
             Span(called, returned, zero + before.seconds_since(origin), zero + after.seconds_since(origin))
             for called, returned, before, after in marks
         ]
+        return spans, done
 
     @abstractmethod
     def write(self, buffer: Buffer, array: np.ndarray) -> None:

@@ -173,7 +173,7 @@ class OpenCLStream(Stream):
             self._profiling = cl.CommandQueue(self.device.context, self.device.handle, properties=flag)
         return self._profiling
 
-    def trace(self, launches: Sequence[BoundLaunch]) -> list[Span]:
+    def trace(self, launches: Sequence[BoundLaunch]) -> tuple[list[Span], float]:
         self.synchronize()
         calls: list[tuple[float, float, Any]] = []
         launch: Any = None
@@ -188,7 +188,8 @@ class OpenCLStream(Stream):
                         event = self._enqueue(queue, launch.kernel, launch.global_size, launch.group_size)
                     calls.append((called, clock(), event))
                 queue.finish()
-                return device_spans(calls)
+                done = clock()
+                return device_spans(calls), done
             except self._error as error:
                 raise device_error(error, self.device.info, f"timing kernel {_name(launch)!r}") from error
 
