@@ -240,12 +240,12 @@ class Lowering:
     ) -> None:  # fmt: skip
         """Append a launch of kernel ``name``.
 
-        The variant is the spec's choice for the device unless named.  ``tunables`` is what the caller thinks best: rows
-        of the tuning tables, which were measured, come before it, and the variant's defaults after it.
+        The variant is the spec's choice for the device unless named.  ``tunables`` is what the caller thinks best: a
+        row of the tuning tables, which was measured, is laid over it, and the variant's defaults are under it.
         """
         spec = REGISTRY[name]
         chosen = spec.variant(variant) if variant else spec.choose(self.info, types, scalars, slots or (), self.allow)
-        tunables = tuning.lookup(self.info, spec, chosen, types, scalars) or tunables
+        tunables = tuning.settle(self.info, spec, chosen, types, scalars, tunables or {})
         call = kernels.call(spec, chosen, types, buffers, scalars, tunables, slots)
         fitted = chosen.fit(self.info, types, scalars, tunables)
         if fitted is None:

@@ -144,7 +144,7 @@ def cpu_tunables(depth: int) -> tuple[Tunable, ...]:
 _PACKED_TUNABLES = (
     *cpu_tunables(384),
     Tunable("BLOCKS", 6, (3, 6, 12), "row blocks whose sums a work-item keeps between blocks of depth"),
-    Tunable("CORES", 8, (2, 4, 8, 16, 32, 64), "cores that work-items are made for", compiled=False),
+    Tunable("CORES", 8, (2, 4, 8, 16, 32, 64), "cores that work-items are made for", compiled=False, searched=False),
 )
 
 

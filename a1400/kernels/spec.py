@@ -122,7 +122,8 @@ class Tunable:
 
     ``values`` are those worth trying: all that ``a1400 tune`` searches and that a tuning table may hold.  One that is
     ``compiled`` is a macro of the program, and each value in use makes a program more; others matter to the launch's
-    geometry alone.
+    geometry alone.  One that is not ``searched`` follows from facts of the device by a rule of the kernel's own (how
+    many cores there are): searches and tables leave it alone.
     """
 
     name: str
@@ -130,6 +131,7 @@ class Tunable:
     values: tuple[int, ...]
     doc: str = ""
     compiled: bool = True
+    searched: bool = True
 
 
 def always(info: DeviceInfo, types: Mapping[str, np.dtype]) -> bool:

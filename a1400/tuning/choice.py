@@ -103,6 +103,18 @@ def lookup(
     return {}
 
 
+def settle(
+    info: DeviceInfo, spec: KernelSpec, variant: Variant, types: Mapping[str, np.dtype], scalars: Scalars,
+    given: Mapping[str, int],
+) -> Mapping[str, int]:  # fmt: skip
+    """What a row says laid over the tunables ``given``; the row alone where the two do not fit together."""
+    row = lookup(info, spec, variant, types, scalars)
+    if not row or not given:
+        return row or given
+    both = {**given, **row}
+    return both if _fits(variant, info, types, scalars, both) else row
+
+
 def _fits(
     variant: Variant, info: DeviceInfo, types: Mapping[str, np.dtype], scalars: Scalars, tunables: Mapping[str, int]
 ) -> bool:

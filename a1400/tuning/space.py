@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import product
 
@@ -17,23 +17,28 @@ from a1400.tuning.table import Range, Row
 
 @dataclass(frozen=True)
 class Space:
-    """All tunables of ``variant`` that may take more than one value, for calls with these types and scalars."""
+    """All tunables of ``variant`` that may take more than one value, for calls with these types and scalars.
+
+    ``base`` are the tunables in use: those that are not searched keep their value.
+    """
 
     spec: KernelSpec
     variant: Variant
     info: DeviceInfo
     types: Mapping[str, np.dtype]
     scalars: Scalars
+    base: Mapping[str, int] = field(default_factory=dict)
 
     @cached_property
     def values(self) -> dict[str, tuple[int, ...]]:
-        """Tunable -> the values that are declared for it; those with a single value are left out."""
-        found = {t.name: tuple(sorted({*t.values, t.default})) for t in self.variant.tunables}
+        """Tunable -> the values that are declared for it; those with a single value or not searched are left out."""
+        found = {t.name: tuple(sorted({*t.values, t.default})) for t in self.variant.tunables if t.searched}
         return {name: values for name, values in found.items() if len(values) > 1}
 
     @cached_property
     def _fixed(self) -> dict[str, int]:
-        return {t.name: t.default for t in self.variant.tunables if t.name not in self.values}
+        fixed = {t.name: t.default for t in self.variant.tunables if t.name not in self.values}
+        return {name: self.base.get(name, default) for name, default in fixed.items()}
 
     def whole(self, setting: Mapping[str, int]) -> dict[str, int]:
         """The setting with the tunables that have no choice."""

@@ -143,6 +143,8 @@ def _tunables(value: Any, spec: KernelSpec, variant: Variant) -> dict[str, int]:
     for name, number in given.items():
         if name not in declared:
             raise _Refused(f"{where} has no tunable {_shown(name)}; it has {', '.join(declared) or 'none'}")
+        if not declared[name].searched:
+            raise _Refused(f"{where} decides {name} by itself")
         allowed = sorted({*declared[name].values, declared[name].default})
         if isinstance(number, bool) or not isinstance(number, int) or number not in allowed:
             raise _Refused(f"{where} takes {name} as one of {allowed}, not {_shown(number)}")

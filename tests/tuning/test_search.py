@@ -39,6 +39,9 @@ def test_a_space_holds_what_fits_together_and_on_the_device() -> None:
     fixed = replace(TEAM, tunables=(Tunable("LANES", 32, (32,)), Tunable("TEAMS", 1, (1, 2))))
     space = Space(SPEC, fixed, INFO, TYPES, SCALARS)
     assert list(space.settings()) == [{"TEAMS": 1}, {"TEAMS": 2}] and space.whole({"TEAMS": 2})["LANES"] == 32
+    ruled = replace(TEAM, tunables=(Tunable("LANES", 32, (16, 32), searched=False), Tunable("TEAMS", 1, (1, 2))))
+    space = Space(SPEC, ruled, INFO, TYPES, SCALARS, {"LANES": 48, "TEAMS": 2})
+    assert list(space.values) == ["TEAMS"] and space.whole({"TEAMS": 1}) == {"LANES": 48, "TEAMS": 1}
     assert Space(SPEC, replace(TEAM, tunables=()), INFO, TYPES, SCALARS).size == 0
 
 

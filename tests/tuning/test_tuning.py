@@ -90,6 +90,24 @@ def test_conditions_on_types_and_sizes(plant: Plant) -> None:
     assert tuning.lookup(INFO, SPEC, TEAM, half, SCALARS)["LANES"] == 64
 
 
+def test_a_row_is_laid_over_what_the_kernel_thinks_best(plant: Plant) -> None:
+    def settled(**given: int) -> dict[str, int]:
+        return dict(tuning.settle(INFO, SPEC, TEAM, TYPES, SCALARS, given))
+
+    assert settled(LANES=16) == {"LANES": 16} and settled() == {}
+    plant({**row(), "tunables": {"LANES": 32}})
+    assert settled() == {"LANES": 32} and settled(LANES=16, TEAMS=2) == {"LANES": 32, "TEAMS": 2}
+    assert settled(TEAMS=16) == {"LANES": 32}  # 512 work-items do not fit: the row alone
+
+
+def test_a_row_cannot_hold_what_a_kernel_decides_by_itself(plant: Plant, monkeypatch: pytest.MonkeyPatch) -> None:
+    team = replace(TEAM, tunables=tuple(replace(t, searched=t.name != "TEAMS") for t in TEAM.tunables))
+    monkeypatch.setitem(load_all(), "layer_norm", replace(SPEC, variants=(team,)))
+    plant(row())
+    with pytest.warns(UserWarning, match="layer_norm/team decides TEAMS by itself"):
+        assert chosen() == {}
+
+
 def test_a_row_that_the_device_cannot_hold_is_passed_over(plant: Plant) -> None:
     plant(row(256, device={"kind": "gpu"}), row(16))
     assert chosen()["LANES"] == 256
@@ -189,7 +207,7 @@ def test_a_launch_takes_the_row(plant: Plant, device_info: DeviceInfo, tmp_path:
     plain = model.run(feeds)["y"]
     wanted = {}
     for call in (x.call for x in model._latest().plan.launches):
-        for t in call.variant.tunables:
+        for t in (t for t in call.variant.tunables if t.searched):
             for value in t.values:
                 if value != call.tunables[t.name] and _fits(call, device_info, {t.name: value}):
                     wanted[call.spec.name, call.variant.name] = {t.name: value}

@@ -218,7 +218,7 @@ class Campaign:
     def _space(self, call: CallFound) -> Space:
         spec = load_all()[call.kernel]
         types = {name: dtypes.from_short(short) for name, short in call.types.items()}
-        return Space(spec, spec.variant(call.variant), self.found.info, types, call.scalars)
+        return Space(spec, spec.variant(call.variant), self.found.info, types, call.scalars, call.fixed)
 
     def _keep(self, session: Session, wanted: Sequence[CallFound]) -> None:
         """Write the rows if the whole model computes the same with them, and is not slower."""

@@ -23,10 +23,11 @@ class CallFound:
     """Launches of a plan that one row of a table covers, and what the search found for them.
 
     ``number`` is the plan's launch that stands for them, the slowest; ``count`` how many there are, ``seconds`` their
-    device time in one run and ``share`` that of the whole.  ``default`` is the setting in use without a table,
-    ``best`` what was found (equal where nothing is better by the margin); ``default_seconds`` and ``best_seconds`` are
-    medians of interleaved repetitions.  ``checked`` says what outputs were compared with.  ``note`` says why a call was
-    not searched, or was given up.
+    device time in one run and ``share`` that of the whole.  ``space`` is how many settings there are, and ``fixed``
+    holds the tunables that are not searched.  ``default`` is the setting in use without a table, ``best`` what was
+    found (equal where nothing is better by the margin); ``default_seconds`` and ``best_seconds`` are medians of
+    interleaved repetitions.  ``checked`` says what outputs were compared with.  ``note`` says why a call was not
+    searched, or was given up.
     """
 
     number: int
@@ -40,6 +41,7 @@ class CallFound:
     share: float
     default: dict[str, int]
     space: int = 0
+    fixed: dict[str, int] = field(default_factory=dict)
     best: dict[str, int] = field(default_factory=dict)
     default_seconds: float | None = None
     best_seconds: float | None = None

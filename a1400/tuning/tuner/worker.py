@@ -81,6 +81,7 @@ class Bench:
                 slowest, call.spec.name, call.variant.name, {n: dtypes.short(t) for n, t in call.types.items()},
                 _plain(call), sorted(call.slots), len(numbers), seconds, seconds / total,
                 {name: call.tunables[name] for name in space.values}, space.size,
+                {name: value for name, value in call.tunables.items() if name not in space.values},
             ))  # fmt: skip
         found.sort(key=lambda c: -c.seconds)
         kind = coarsest(stepper.graph, self._traced.precision)
@@ -149,7 +150,7 @@ class Bench:
 
     def space(self, call: KernelCall) -> Space:
         """The settings that may be tried for a call."""
-        return Space(call.spec, call.variant, self._info, call.types, call.scalars)
+        return Space(call.spec, call.variant, self._info, call.types, call.scalars, call.tunables)
 
     def _loaded(self, tunables: Mapping[str, int]) -> LoadedLaunch:
         assert self._call is not None
