@@ -86,6 +86,7 @@ class Lowering:
         self._claimed: dict[int, Storage] = {}
         self._parts: dict[int, tuple[Value, int, int]] = {}  # value -> (concatenation it is a part of, axis, start)
         self._scalars: dict[tuple[str, bytes], np.ndarray] = {}
+        self._derived: dict[tuple[int, str], View] = {}
 
     # ---- the walk -----------------------------------------------------------------------------------
     def run(self) -> None:
@@ -172,6 +173,13 @@ class Lowering:
         found = self._dense.get(id(value))
         if found is None:
             found = self._dense[id(value)] = self.dense_view(self.view(value))
+        return found
+
+    def derived(self, value: Value, key: str, make: Callable[[], View]) -> View:
+        """What ``make`` gives, launched once for all nodes that ask for ``key`` of the value."""
+        found = self._derived.get((id(value), key))
+        if found is None:
+            found = self._derived[id(value), key] = make()
         return found
 
     def dense_view(self, view: View) -> View:

@@ -10,6 +10,7 @@ from a1400.backends.base import DeviceInfo
 from a1400.graph.graph import Graph
 from a1400.optimizer.algebra import algebra
 from a1400.optimizer.batch_norm import batch_norm_folding
+from a1400.optimizer.channel_mixing import channel_mixing
 from a1400.optimizer.cse import common_subexpressions
 from a1400.optimizer.folding import constant_folding, dead_code
 from a1400.optimizer.fusion import fusion
@@ -34,6 +35,7 @@ PASSES: dict[str, tuple[Pass, str]] = {
     "recognition": (recognition, "find LayerNorm, RMSNorm, softmax, attention and GroupNorm written out as primitives"),
     "layout": (layout, "sink transposes until they cancel"),
     "batch_norm_folding": (batch_norm_folding, "fold per-channel factors and shifts into weights and one bias"),
+    "channel_mixing": (channel_mixing, "move 1x1 convolutions in front of the resizing of their input"),
     "fusion": (fusion, "fuse pointwise nodes; attach them to the kernels that make or read their data"),
     "winograd": (winograd, "let 3 x 3 convolutions take the way with fewer multiplications, where that is faster"),
 }
@@ -42,7 +44,7 @@ PASSES: dict[str, tuple[Pass, str]] = {
 SCHEDULE = (
     "dead_code", "constant_folding", "shape_folding", "algebra", "common_subexpressions", "recognition",
     "layout", "shape_folding", "recognition", "layout", "shape_folding",
-    "batch_norm_folding", "common_subexpressions", "fusion", "dead_code", "winograd",
+    "batch_norm_folding", "channel_mixing", "common_subexpressions", "fusion", "dead_code", "winograd",
 )  # fmt: skip
 
 

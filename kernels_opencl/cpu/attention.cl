@@ -1,3 +1,4 @@
+#include "exp_below.clh"
 #include "lanes.clh"
 
 /* A work-item takes 32 queries of one head and walks over the keys in blocks.  Queries live in the lanes of two
@@ -162,13 +163,13 @@ KERNEL_ENTRY {
         lanes_t base, alpha;
         base.a = high.a == -A_INF ? (float16)(0.0f) : high.a;
         base.b = high.b == -A_INF ? (float16)(0.0f) : high.b;
-        alpha.a = exp(top.a - base.a);
-        alpha.b = exp(top.b - base.b);
+        alpha.a = exp_below(top.a - base.a);
+        alpha.b = exp_below(top.b - base.b);
         top = high;
         sum.a *= alpha.a;
         sum.b *= alpha.b;
         for (int t = 0; t < keys; t++) {
-            const float16 ea = exp(p[t].a - base.a), eb = exp(p[t].b - base.b);
+            const float16 ea = exp_below(p[t].a - base.a), eb = exp_below(p[t].b - base.b);
             p[t].a = ea;
             p[t].b = eb;
             sum.a += ea;

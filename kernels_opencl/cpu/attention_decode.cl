@@ -1,3 +1,5 @@
+#include "exp_below.clh"
+
 /* Few queries against a long cache: a work-item takes one query of one head; head dimensions are in the lanes, keys and
  * values stream through once. */
 #define KEYS 64
@@ -54,7 +56,7 @@ KERNEL_ENTRY {
         sum *= alpha;
         for (int t = keys; t < (keys + 15 & ~15); t++) p[t] = -A_INF;
         for (int t = 0; t < keys; t += 16) {
-            const float16 e = exp(vload16(0, p + t) - base);
+            const float16 e = exp_below(vload16(0, p + t) - base);
             vstore16(e, 0, p + t);
             sum += attention_total(e);
         }

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 
 from a1400.engine.lower.linear import Product, emit_product
@@ -9,6 +11,7 @@ from a1400.engine.lower.movement import merged_result
 from a1400.engine.lowering import Lowering, lowers, split_inputs
 from a1400.graph.graph import Node, Value
 from a1400.kernels import expr as expressions
+from a1400.kernels.attention import CPU_LANES
 from a1400.kernels.spec import REGISTRY, SlotArgument, SlotCode
 from a1400.memory.storage import View
 
@@ -62,7 +65,26 @@ def _score(
         body = expressions.apply("where", operand, value, expressions.const(-np.inf, np.dtype(np.float32)))
     else:
         body = expressions.apply("add", value, expressions.cast(operand, np.dtype(np.float32)))
-    return lw.slot(body, [mask], shape, [[0], [1], [3], [2]])
+    view = _queries_inside(lw, mask) if lw.info.kind == "cpu" and shape[2] >= CPU_LANES else lw.view(mask)
+    return lw.slot(body, [view], shape, [[0], [1], [3], [2]])
+
+
+def _queries_inside(lw: Lowering, mask: Value) -> View:
+    """The mask as vectors of queries can read it: consecutive or the same along the queries.
+
+    A constant is turned once per model, another mask once for all nodes that read it.
+    """
+    view = lw.view(mask)
+    if mask.rank < 2 or view.strides[-2] in (0, 1) or view.shape[-2] == 1:
+        return view
+    swap = (*range(mask.rank - 2), mask.rank - 1, mask.rank - 2)
+    if mask.is_constant:
+        return lw.packed(mask, ("queries_inside",), partial(_turned, swap)).transpose(swap)
+    return lw.derived(mask, "queries_inside", lambda: lw.dense_view(view.transpose(swap)).transpose(swap))
+
+
+def _turned(axes: tuple[int, ...], array: np.ndarray) -> np.ndarray:
+    return array.transpose(axes)
 
 
 def _composed(lw: Lowering, node: Node, q: View, k: View, v: View, mask: Value | None, target: View) -> None:
