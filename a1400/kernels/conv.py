@@ -31,6 +31,7 @@ from a1400.kernels.gemm import (
 from a1400.kernels.gemm_split import split_groups
 from a1400.kernels.spec import Case, KernelSpec, Scalars, Slot, Tunable, Tunables, Variant, params, register
 
+_FIXED_DEPTH = 64
 TYPES = tuple(dtypes.from_short(n) for n in ("f32", "f16", "bf16", "f64", "i32", "i8", "u8"))
 ACC = tuple(dtypes.from_short(n) for n in ("f32", "f64", "i32"))
 TYPE_VARIABLES = {"TA": TYPES, "TB": TYPES, "TC": TYPES, "ACC": ACC}
@@ -52,7 +53,8 @@ def _reference(arrays: Mapping[str, np.ndarray], s: Scalars, case: Case) -> dict
 
 def _cpu_geometry(s: Scalars, t: Tunables) -> tuple[Grid, Grid]:
     groups = int(s["groups"])
-    depth = conv_shape.taps(s) * int(s["C"]) // groups
+    # bringing an output's inputs and storing it costs as much as some depth: so are first layers shared out well
+    depth = conv_shape.taps(s) * int(s["C"]) // groups + _FIXED_DEPTH
     return split_groups(conv_shape.output_rows(s), depth, int(s["OC"]) // groups, groups, t["MR"], t["NPC"]), (1, 1, 1)
 
 
