@@ -13,7 +13,7 @@ KERNEL_ENTRY {
         if (thread < TILES * KC) {
             const int t = thread / KC, k = thread % KC, tile = group_id(0) * TILES + t;
             const int q = tile / tiles_w, b = q / tiles_h;
-            const int ih = (q - b * tiles_h) * WINO_M - ph, iw = (tile - q * tiles_w) * WINO_M - pw;
+            const int ih = (q - b * tiles_h) * WINO_PITCH - ph, iw = (tile - q * tiles_w) * WINO_PITCH - pw;
             const int usable = tile < tiles && k0 + k < cg, channel = x_off + g * cg + k0 + k;
             float half_way[WINO_A][WINO_A];
             UNROLL for (int j = 0; j < WINO_A; j++) {

@@ -1,4 +1,4 @@
-"""Winograd's convolution: 3 x 3 filters, stride 1, no dilation, on channels-last images, with fewer multiplications.
+"""Winograd's convolution: 3 x 3 filters, no dilation, on channels-last images, with fewer multiplications.
 
 ======================  =========================================================================================
 ``conv_winograd4``      F(4x4, 3x3): 36 multiplications for 16 outputs, a quarter of what the direct way takes; w: f32,
@@ -7,6 +7,8 @@
                         on the way: for filters so large that reading four times as much takes longer
 ``conv_winograd2``      F(2x2, 3x3): 16 multiplications for 4 outputs, 1/2.25 of them; w as for ``conv_winograd4``,
                         half as large
+``conv_winograd4_s2``   stride 2, by 4 x 4 outputs: 81 multiplications in place of 144; w as for ``conv_winograd4``,
+                        nine times the filters' memory
 ======================  =========================================================================================
 
 All: in x: TA [N, H, W, C], in w, out y: TC [N, OH, OW, OC]; pads are those before the first pixel, zeros behind the
@@ -17,13 +19,14 @@ Slot ``EPILOGUE(v; b, m, n)`` as in ``conv``, on floats.
 Arithmetic is float32.  Transformed values are larger than the result, so rounding errors are too: about 1e-6 of the
 output's scale for F(4x4) at 64 channels and 4e-6 at 512, three times the direct way's, growing with the root of the
 number of channels; those of F(2x2) are no larger than the direct way's.  An infinity or NaN reaches all outputs of its
-tile, not only those whose filter covers it; inputs beyond 1e37 overflow.  ``load(..., disable=["winograd"])`` keeps to
-the direct way.
+tile, not only those whose filter covers it; inputs beyond 1e37 overflow.  The stride-2 kernel's errors are those of
+F(4x4).  ``load(..., disable=["winograd"])`` keeps to the direct way.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -60,20 +63,38 @@ int across
 """
 
 
+@dataclass(frozen=True)
+class Algorithm:
+    """What tells the kernels apart: outputs along a tile's side, stride, whether filters come as they are."""
+
+    outputs: int
+    stride: int = 1
+    raw: bool = False
+
+    @property
+    def name(self) -> str:
+        """The kernel's name."""
+        return f"conv_winograd{self.outputs}{'_raw' * self.raw}{'_s2' * (self.stride == 2)}"
+
+    @property
+    def planes(self) -> int:
+        """Coefficients of a tile: its multiplications for each pair of channels."""
+        return 81 if self.stride == 2 else (self.outputs + 2) ** 2
+
+
 def tiles(s: Scalars, outputs: int) -> int:
     """Tiles of ``outputs`` x ``outputs`` pixels of all images."""
     return int(s["N"]) * -(-int(s["OH"]) // outputs) * -(-int(s["OW"]) // outputs)
 
 
-def _whole(s: Scalars) -> dict[str, int]:
+def _whole(s: Scalars, stride: int) -> dict[str, int]:
     """The scalars of the convolution that this is."""
-    ones = dict.fromkeys(("D", "OD", "KD", "sd", "sh", "sw", "dd", "dh", "dw"), 1)
-    return {**conv_shape.ints(s), **ones, "KH": 3, "KW": 3, "pd": 0}
+    ones = dict.fromkeys(("D", "OD", "KD", "sd", "dd", "dh", "dw"), 1)
+    return {**conv_shape.ints(s), **ones, "KH": 3, "KW": 3, "pd": 0, "sh": stride, "sw": stride}
 
 
-def block_limit(outputs: int, t: Tunables) -> int:
+def block_limit(planes: int, t: Tunables) -> int:
     """Most tiles of a work-item of the cpu variant: coefficients of 16 channels and the products of a panel fit."""
-    planes = (outputs + 2) ** 2
     return min(16 * t["COEF"] // planes - 1, (16 * t["SUMS"] // planes - 1) // 2)
 
 
@@ -81,19 +102,19 @@ def _panels(s: Scalars) -> int:
     return -(-int(s["OC"]) // int(s["groups"]) // 32)
 
 
-def _make(outputs: int, raw: bool) -> KernelSpec:
-    planes = (outputs + 2) ** 2
+def _make(algorithm: Algorithm) -> KernelSpec:
+    outputs, stride, raw, planes = algorithm.outputs, algorithm.stride, algorithm.raw, algorithm.planes
 
     def reference(arrays: Mapping[str, np.ndarray], s: Scalars, case: Case) -> dict[str, np.ndarray]:
-        i = _whole(s)
+        i = _whole(s, stride)
         groups, og, cg = i["groups"], i["OC"] // i["groups"], i["C"] // i["groups"]
         packed = arrays["w"].reshape(groups, _panels(s), 9 if raw else planes, cg, 32)
-        filters = unpack_conv(packed, og) if raw else unpack_winograd(packed, outputs, og)
+        filters = unpack_conv(packed, og) if raw else unpack_winograd(packed, outputs, og, stride)
         y = conv_shape.accumulate(conv_shape.input_view(arrays["x"], i), filters, i)
         return conv_shape.store_output(y, i, case)
 
     def cpu_geometry(s: Scalars, t: Tunables) -> tuple[Grid, Grid]:
-        blocks = -(-tiles(s, outputs) // min(int(s["block"]), block_limit(outputs, t)))
+        blocks = -(-tiles(s, outputs) // min(int(s["block"]), block_limit(planes, t)))
         return (blocks, min(_panels(s), int(s["across"])), int(s["groups"])), (1, 1, 1)
 
     def gpu_geometry(s: Scalars, t: Tunables) -> tuple[Grid, Grid]:
@@ -107,16 +128,16 @@ def _make(outputs: int, raw: bool) -> KernelSpec:
     narrow = {"FILTERS": 16} if raw else {}
     return register(
         KernelSpec(
-            name=f"conv_winograd{outputs}{'_raw' * raw}",
-            doc=f"3 x 3 convolution by F({outputs} x {outputs}, 3 x 3){', filters as they are' * raw}.",
+            name=algorithm.name,
+            doc=f"3 x 3 convolution of stride {stride} by tiles of {outputs} x {outputs}{', plain filters' * raw}.",
             params=params(_PARAMS.replace("w: f32", "w: TB") if raw else _PARAMS),
             types=dict.fromkeys(("TA", "TB", "TC") if raw else ("TA", "TC"), TYPES),
             slots=(Slot("EPILOGUE", ("b", "m", "n"), "f32", "each result before it is stored",
-                        lambda s: conv_shape.outputs(_whole(s))),),
+                        lambda s: conv_shape.outputs(_whole(s, stride))),),
             variants=(
                 Variant(
                     "cpu", "cpu", cpu_geometry, (*scratch, *steps), backends=("opencl",), source="cpu/conv_winograd",
-                    vector_width=16, requires=floats_only, test_tunables=({"COEF": 36, "SUMS": 36, **narrow},),
+                    vector_width=16, requires=floats_only, test_tunables=({"COEF": planes, "SUMS": planes, **narrow},),
                 ),
                 Variant(
                     "gpu", "any", gpu_geometry,
@@ -130,16 +151,16 @@ def _make(outputs: int, raw: bool) -> KernelSpec:
                 ),
             ),
             reference=reference,
-            cases=lambda: conv_winograd_cases.cases(outputs, raw),
-            exact=outputs == 2,  # the maps of F(4x4) have roots and thirds in them
+            cases=lambda: conv_winograd_cases.cases(outputs, stride, raw),
+            exact=outputs == 2,  # the maps of larger tiles have roots and thirds in them
             tolerance={"f32": (1e-5, 1e-5), "f16": (2e-3, 2e-3), "bf16": (1.6e-2, 1.6e-2)},
-            flops=lambda s: conv_shape.flops(_whole(s)),
-            bytes=lambda s: conv_shape.nbytes(_whole(s)),
-            defines={"WINO_M": str(outputs), **({"WINO_RAW": ""} if raw else {})},
+            flops=lambda s: conv_shape.flops(_whole(s, stride)),
+            bytes=lambda s: conv_shape.nbytes(_whole(s, stride)),
+            defines={"WINO_M": str(outputs), "WINO_STRIDE": str(stride), **({"WINO_RAW": ""} if raw else {})},
         )
     )  # fmt: skip
 
 
-conv_winograd4 = _make(4, raw=False)
-conv_winograd4_raw = _make(4, raw=True)
-conv_winograd2 = _make(2, raw=False)
+#: by the kernels' names
+ALGORITHMS = {a.name: a for a in (Algorithm(4), Algorithm(4, raw=True), Algorithm(2), Algorithm(4, stride=2))}
+SPECS = {name: _make(algorithm) for name, algorithm in ALGORITHMS.items()}

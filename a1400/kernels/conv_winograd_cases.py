@@ -14,20 +14,20 @@ from a1400.kernels.spec import Case, Data
 
 
 def case(
-    algorithm: tuple[int, bool], name: str, x: Sequence[int], oc: int, pads: Sequence[int] = (1, 1, 1, 1), *,
+    algorithm: tuple[int, int, bool], name: str, x: Sequence[int], oc: int, pads: Sequence[int] = (1, 1, 1, 1), *,
     groups: int = 1, types: str = "f32", x_pad: int = 0, y_pad: int = 0, offset: int = 0, slots: bool = False,
     block: int = 28, across: int = 1, special: float | None = None,
 ) -> Case:  # fmt: skip
-    """One case of an ``algorithm`` (outputs of a tile, filters as they are).
+    """One case of an ``algorithm`` (outputs along a tile's side, stride, filters as they are).
 
     ``x`` is the shape [N, H, W, C], ``pads`` are those before (h, w) and behind (h, w).
     """
     n, h, w, c = x
-    oh, ow = h + pads[0] + pads[2] - 2, w + pads[1] + pads[3] - 2
-    outputs, raw = algorithm
+    outputs, stride, raw = algorithm
+    oh, ow = (h + pads[0] + pads[2] - 3) // stride + 1, (w + pads[1] + pads[3] - 3) // stride + 1
     kinds = {k: v for k, v in type_variables(types).items() if k in (("TA", "TB", "TC") if raw else ("TA", "TC"))}
     filters = np.random.default_rng(3).integers(-3, 4, (oc, c // groups, 3, 3))
-    packed = pack_conv(filters.astype(kinds["TB"]), groups) if raw else pack_winograd(filters, outputs, groups)
+    packed = pack_conv(filters.astype(kinds["TB"]), groups) if raw else pack_winograd(filters, outputs, groups, stride)
     scalars = {
         "N": n, "H": h, "W": w, "C": c, "OH": oh, "OW": ow, "OC": oc, "ph": pads[0], "pw": pads[1], "groups": groups,
         "x_off": offset, "x_ld": c + x_pad, "y_off": offset, "y_ld": oc + y_pad, "block": block, "across": across,
@@ -41,9 +41,9 @@ def case(
     return Case(name, arrays, scalars, {"y": ((offset + n * oh * ow * (oc + y_pad),), "TC")}, kinds, fill)
 
 
-def cases(outputs: int, raw: bool) -> Iterable[Case]:
-    """Cases of F(``outputs`` x ``outputs``, 3 x 3), with filters as they are or transformed."""
-    kind = outputs, raw
+def cases(outputs: int, stride: int, raw: bool) -> Iterable[Case]:
+    """Cases of tiles of ``outputs`` x ``outputs``, with filters as they are or transformed."""
+    kind = outputs, stride, raw
     yield case(kind, "one tile", (1, outputs, outputs, 16), 32)
     yield case(kind, "one pixel", (1, 1, 1, 1), 1)
     yield case(kind, "whole tiles", (1, 8, 8, 32), 64)

@@ -12,24 +12,18 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from a1400.backends.base import DeviceInfo
-from a1400.kernels.conv_winograd import block_limit, tiles
-from a1400.kernels.spec import REGISTRY, Scalars
+from a1400.kernels.conv_winograd import ALGORITHMS, SPECS, Algorithm, block_limit, tiles
+from a1400.kernels.spec import Scalars
 
-KERNELS = {"conv_winograd4": 4, "conv_winograd4_raw": 4, "conv_winograd2": 2}
-#: F(4x4) loses a digit and a half at more channels than this
+#: tiles of 4 x 4 lose a digit at more channels than this
 MOST_CHANNELS = 2048
 #: what the transforms of a tile take for 16 channels
-_INPUT, _OUTPUT = {4: 300.0, 2: 110.0}, {4: 230.0, 2: 80.0}
+_INPUT, _OUTPUT = {36: 300.0, 16: 110.0, 81: 600.0}, {36: 230.0, 16: 80.0, 81: 400.0}  # by planes
 _FILTER = 130.0  # of one channel's filters for 16 outputs
 _ITEM = 8000.0  # to start a work-item
 _DIRECT = 1.15  # of the multiplications alone
 _L2, _L3 = 800 << 10, 4 << 20
 _LEAST_GAIN = 1.1
-
-
-def outputs(kernel: str) -> int:
-    """Outputs along each side of a tile of ``kernel``."""
-    return KERNELS[kernel]
 
 
 @dataclass(frozen=True)
@@ -43,16 +37,17 @@ class Choice:
 
 
 def applies(scalars: Scalars) -> bool:
-    """Whether a convolution (scalars of ``conv_shape``) is 3 x 3 with stride 1 and no dilation, of pictures."""
-    wanted = {"D": 1, "OD": 1, "KD": 1, "KH": 3, "KW": 3, "sd": 1, "sh": 1, "sw": 1, "dh": 1, "dw": 1, "pd": 0}
-    return all(int(scalars[name]) == value for name, value in wanted.items())
+    """Whether a convolution (scalars of ``conv_shape``) is 3 x 3 with stride 1 or 2 and no dilation, of pictures."""
+    wanted = {"D": 1, "OD": 1, "KD": 1, "KH": 3, "KW": 3, "sd": 1, "dh": 1, "dw": 1, "pd": 0}
+    return all(int(scalars[name]) == value for name, value in wanted.items()) and scalars["sh"] == scalars["sw"]
 
 
 def choose(info: DeviceInfo, scalars: Scalars) -> Choice | None:
     """The best Winograd kernel for a convolution (scalars of ``conv_shape``) on ``info``; None: the direct one."""
     if info.kind != "cpu" or info.backend != "opencl" or not applies(scalars):
         return None
-    found = [share(info, kernel, scalars) for kernel in KERNELS]
+    fitting = [name for name, a in ALGORITHMS.items() if a.stride == int(scalars["sh"])]
+    found = [share(info, kernel, scalars) for kernel in fitting]
     best = min((c for c in found if c is not None), key=lambda c: c.cycles, default=None)
     return best if best is not None and best.cycles * _LEAST_GAIN < _direct(info, scalars) else None
 
@@ -60,11 +55,11 @@ def choose(info: DeviceInfo, scalars: Scalars) -> Choice | None:
 def share(info: DeviceInfo, kernel: str, scalars: Scalars) -> Choice | None:
     """The best sharing of a kernel's work among the cores of ``info``; None where it should not be used."""
     size = _Size.of(scalars)
-    side = outputs(kernel)
-    if side == 4 and size.c > MOST_CHANNELS:
+    algorithm = ALGORITHMS[kernel]
+    if algorithm.outputs == 4 and size.c > MOST_CHANNELS:
         return None
-    limit = block_limit(side, REGISTRY[kernel].variant("cpu").settings())
-    return _share(kernel, size, tiles(scalars, side), limit, max(1, info.compute_units))
+    limit = block_limit(algorithm.planes, SPECS[kernel].variant("cpu").settings())
+    return _share(algorithm, size, tiles(scalars, algorithm.outputs), limit, max(1, info.compute_units))
 
 
 @dataclass(frozen=True)
@@ -95,9 +90,8 @@ def _traffic(planes: int, size: _Size) -> float:
 
 
 @lru_cache(maxsize=1024)
-def _share(kernel: str, size: _Size, total: int, limit: int, units: int) -> Choice:
-    side, raw = outputs(kernel), kernel.endswith("raw")
-    planes = (side + 2) ** 2
+def _share(algorithm: Algorithm, size: _Size, total: int, limit: int, units: int) -> Choice:
+    raw, planes = algorithm.raw, algorithm.planes
     best: Choice | None = None
     for blocks in _counts(total, limit):
         count = -(-total // blocks)
@@ -106,14 +100,14 @@ def _share(kernel: str, size: _Size, total: int, limit: int, units: int) -> Choi
             chunks = -(-size.c // 16)
             # one more row for reading a panel's filters
             item = float(count + 1) * planes * size.c * vectors
-            item += count * (chunks * _INPUT[side] + vectors * _OUTPUT[side])
+            item += count * (chunks * _INPUT[planes] + vectors * _OUTPUT[planes])
             item += size.c * vectors * _FILTER * raw
             if 4 * planes * (size.c * (count + 32) + 32 * count) > _L2:  # inputs, a panel's filters and products
                 item *= 1.1
             rounds = -(-blocks * across * size.groups // units)
             cycles = rounds * (item + _ITEM) + _traffic(9 if raw else planes, size)
             if best is None or cycles < best.cycles:
-                best = Choice(kernel, count, across, cycles)
+                best = Choice(algorithm.name, count, across, cycles)
     assert best is not None
     return best
 

@@ -36,7 +36,7 @@ __attribute__((reqd_work_group_size(1, 1, 1))) KERNEL_ENTRY {
             if (steps > 1 || p0 == p_begin) {
                 for (int t = 0; t < count; t++) {
                     const int tile = first + t, q = tile / tiles_w, b = q / tiles_h;
-                    const int ih = (q - b * tiles_h) * WINO_M - ph, iw = (tile - q * tiles_w) * WINO_M - pw;
+                    const int ih = (q - b * tiles_h) * WINO_PITCH - ph, iw = (tile - q * tiles_w) * WINO_PITCH - pw;
                     wino_input(x, x_off + b * H * W * x_ld + g * cg + k0, ih, iw, H, W, x_ld, chunks, limit,
                                coefficients + t, count, plane_chunks);
                 }

@@ -15,6 +15,7 @@ from a1400.graph import Graph, Value
 from a1400.graph.graph import evaluate
 from a1400.kernels import conv_winograd_choice as choice
 from a1400.kernels.conv_shape import conv_scalars
+from a1400.kernels.conv_winograd import ALGORITHMS, tiles
 from a1400.optimizer import optimize
 from tests.engine.test_conv_lowering import cuda
 
@@ -89,7 +90,7 @@ def test_sharing_covers_the_cores(size: int, units: int) -> None:
         if found is None:  # too little work, or more cores than tiles
             assert c == 16 or units > 2
             continue
-        blocks = -(-choice.tiles(s, choice.outputs(found.kernel)) // found.block)
+        blocks = -(-tiles(s, ALGORITHMS[found.kernel].outputs) // found.block)
         assert blocks * found.across >= min(units, 8)
 
 

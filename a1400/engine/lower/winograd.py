@@ -11,7 +11,7 @@ from a1400.engine.lowering import Lowering
 from a1400.graph.graph import Node, Value
 from a1400.kernels import conv_winograd_choice as choice
 from a1400.kernels.conv_pack import pack_conv
-from a1400.kernels.conv_winograd import TYPES
+from a1400.kernels.conv_winograd import ALGORITHMS, TYPES
 from a1400.kernels.conv_winograd_pack import pack_winograd
 from a1400.memory.storage import Ref
 
@@ -28,11 +28,12 @@ def emit_winograd(
     shared = choice.share(lw.info, kernel, scalars)
     if shared is None:
         return False
-    groups, outputs = int(scalars["groups"]), choice.KERNELS[kernel]
-    if kernel.endswith("raw"):
-        packed = lw.packed(w, ("pack_conv", groups), lambda a: pack_conv(a, groups))
+    groups, a = int(scalars["groups"]), ALGORITHMS[kernel]
+    if a.raw:
+        packed = lw.packed(w, ("pack_conv", groups), lambda array: pack_conv(array, groups))
     else:
-        packed = lw.packed(w, ("pack_winograd", outputs, groups), lambda a: pack_winograd(a, outputs, groups))
-    kinds = {name: types[name] for name in (("TA", "TB", "TC") if kernel.endswith("raw") else ("TA", "TC"))}
+        key = ("pack_winograd", a.outputs, a.stride, groups)
+        packed = lw.packed(w, key, lambda array: pack_winograd(array, a.outputs, groups, a.stride))
+    kinds = {name: types[name] for name in (("TA", "TB", "TC") if a.raw else ("TA", "TC"))}
     lw.launch(kernel, kinds, {**buffers, "w": packed.ref()}, choice.winograd_scalars(scalars, shared), slots=slots)
     return True
