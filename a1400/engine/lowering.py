@@ -74,8 +74,10 @@ class Lowering:
     """State of one lowering: views of values so far, launches so far."""
 
     def __init__(
-        self, graph: Graph, info: DeviceInfo, weights: WeightStore, allow: frozenset[str] = frozenset()
-    ) -> None:
+        self, graph: Graph, info: DeviceInfo, weights: WeightStore, allow: frozenset[str] = frozenset(),
+        launched: Callable[[KernelCall], None] = lambda _: None,
+    ) -> None:  # fmt: skip
+        self.launched = launched  # told of every launch as it comes
         self.graph, self.info, self.weights = graph, info, weights
         self.allow = allow  # roundings that the caller accepts: see Variant.precision
         self.launches: list[Launch] = []
@@ -270,6 +272,7 @@ class Lowering:
                 storage.last = index
         node = self._node
         self.launches.append(Launch(call, node.op if node else "output", node.sources if node else ()))
+        self.launched(call)
 
     def slot(
         self, expr: Expr, operands: Sequence[Value | View], shape: tuple[int, ...], groups: Sequence[Sequence[int]]

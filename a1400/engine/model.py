@@ -116,6 +116,7 @@ class Model:
         self._memo: dict[Any, Any] = {}
         self._steering: set[str] = set()  # inputs whose values decide shapes
         self._plans: OrderedDict[Any, PlanEntry] = OrderedDict()
+        self._recent: tuple[tuple[tuple[str, np.dtype, tuple[int, ...]], ...], PlanEntry] | None = None
         self._lock = threading.Lock()
         self._planning = threading.Lock()
 
@@ -155,16 +156,32 @@ class Model:
 
         Raises :class:`InputError` for a wrong name, shape, dtype or device.  Blocks until the results are there.
         """
-        arrays = self._check(feeds)
         on_device = self._places(outputs)
-        entry = self._entry(arrays)
+        entry = self._again(feeds)
+        if entry is None:
+            feeds = self._check(feeds)
+            entry = self._entry(feeds)
+            self._recent = (tuple((n, a.dtype, a.shape) for n, a in feeds.items()), entry)
         context = entry.take()
         try:
-            return context.run(arrays, on_device)
+            return context.run(feeds, on_device)
         except MemoryError as error:
             raise out_of_host_memory(error) from None
         finally:
             entry.give_back(context)
+
+    def _again(self, feeds: Any) -> PlanEntry | None:
+        """The latest plan, where ``feeds`` are dense NumPy arrays of its very shapes and dtypes: the usual case."""
+        recent = self._recent
+        if recent is None or type(feeds) is not dict or len(feeds) != len(recent[0]) or self._steering:
+            return None
+        for name, dtype, shape in recent[0]:
+            array = feeds.get(name)
+            if type(array) is not np.ndarray or array.shape != shape or array.dtype != dtype:
+                return None
+            if not array.flags.c_contiguous:
+                return None
+        return recent[1]
 
     def _places(self, outputs: str | Mapping[str, str]) -> frozenset[str]:
         """Names of the outputs that stay on the device."""

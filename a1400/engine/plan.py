@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 from a1400.backends.base import Device, Program
@@ -49,20 +49,24 @@ def make_plan(
     numbers when the plan needs more than ``memory_limit`` bytes.
     """
     load_all()
-    lowering = Lowering(graph, device.info, weights, allow)
-    lowering.run()
-    used = _used_storages(lowering)
-    arena = plan_arena(used, max(device.info.alignment, 64))
-    plan = Plan(graph, report, lowering.launches, used, arena)
-    if memory_limit is not None:
-        need = arena.total + plan.weight_bytes
-        if need > memory_limit:
-            raise DeviceMemoryError(
-                f"this model needs {need:,} bytes ({plan.weight_bytes:,} of weights, {arena.total:,} of activations), "
-                f"more than the limit of {memory_limit:,} bytes; use smaller inputs or a larger limit"
-            )
-    plan.programs = compile_programs(plan.launches, device)
-    return plan
+    with _Builder(device) as builder:
+        lowering = Lowering(graph, device.info, weights, allow, builder.begin)
+        lowering.run()
+        used = _used_storages(lowering)
+        arena = plan_arena(used, max(device.info.alignment, 64))
+        plan = Plan(graph, report, lowering.launches, used, arena)
+        _check_limit(plan, memory_limit)
+        plan.programs = builder.programs(plan.launches)
+        return plan
+
+
+def _check_limit(plan: Plan, limit: int | None) -> None:
+    need = plan.arena.total + plan.weight_bytes
+    if limit is not None and need > limit:
+        raise DeviceMemoryError(
+            f"this model needs {need:,} bytes ({plan.weight_bytes:,} of weights, {plan.arena.total:,} of activations), "
+            f"more than the limit of {limit:,} bytes; use smaller inputs or a larger limit"
+        )
 
 
 def _used_storages(lowering: Lowering) -> list[Storage]:
@@ -77,17 +81,31 @@ def _used_storages(lowering: Lowering) -> list[Storage]:
     return list(seen.values())
 
 
-def compile_programs(launches: list[Launch], device: Device) -> dict[tuple, Program]:
-    """Build each distinct program once, several at a time."""
-    wanted: dict[tuple, KernelCall] = {}
-    for launch in launches:
-        wanted.setdefault(launch.call.program_key, launch.call)
-    language = device.info.backend
+class _Builder:
+    """Builds each distinct program once, several at a time, while the lowering goes on and packs weights."""
 
-    def build(call: KernelCall) -> Program:
+    def __init__(self, device: Device) -> None:
+        self._device = device
+        self._pool = ThreadPoolExecutor(max_workers=4)
+        self._begun: dict[tuple, Future[Program]] = {}
+
+    def __enter__(self) -> _Builder:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._pool.shutdown(cancel_futures=True)
+
+    def begin(self, call: KernelCall) -> None:
+        """Start to build the program of ``call``, unless that was done."""
+        if call.program_key not in self._begun:
+            self._begun[call.program_key] = self._pool.submit(self._build, call)
+
+    def programs(self, launches: list[Launch]) -> dict[tuple, Program]:
+        """The programs of ``launches``, all built."""
+        for launch in launches:
+            self.begin(launch.call)
+        return {key: self._begun[key].result() for key in dict.fromkeys(x.call.program_key for x in launches)}
+
+    def _build(self, call: KernelCall) -> Program:
         name = f"{call.spec.name}/{call.variant.name}"
-        return device.compile(name, program_text(call, language), call.spec.name)
-
-    with ThreadPoolExecutor(max_workers=4) as pool:
-        programs = list(pool.map(build, wanted.values()))
-    return dict(zip(wanted, programs, strict=True))
+        return self._device.compile(name, program_text(call, self._device.info.backend), call.spec.name)

@@ -8,6 +8,7 @@ lie on the device already are used in place everywhere.
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from dataclasses import replace
 from typing import Any
@@ -104,6 +105,7 @@ class InputPort(Port):
 
     _array: np.ndarray | None = None  # what ``bound`` lies over: the same array again needs nothing
     _fed: DeviceArray | None = None
+    _typed: np.ndarray | None = None  # `_bytes` as the plan's dtype and shape
 
     def feed(self, value: np.ndarray | DeviceArray) -> None:
         """Make the launches read ``value``: of the plan's shape and dtype, dense.  Copies may still be under way."""
@@ -142,7 +144,9 @@ class InputPort(Port):
         self._array = None
         own = self.own
         if self._bytes is not None:
-            self._bytes[: array.nbytes] = array.reshape(-1).view(np.uint8)
+            if self._typed is None:
+                self._typed = self._bytes[: array.nbytes].view(array.dtype).reshape(array.shape)
+            self._typed[...] = array
         elif array.nbytes:
             self._stream.write(own, array)
         self.point(own)
@@ -168,6 +172,7 @@ class OutputPort(Port):
     _pool: OutputPool | None = None
     _result: Any = None
     _late: np.ndarray | None = None  # staging to copy the result from once it is there
+    _typed: np.ndarray | None = None  # `_bytes` as the plan's dtype and shape
 
     def __init__(
         self, storage: Storage, device: Device, stream: Stream, spare: Buffer, shape: tuple[int, ...], dtype: np.dtype
@@ -222,11 +227,12 @@ class OutputPort(Port):
 
     def result(self) -> Any:
         """The result, once the stream is done; the port forgets it."""
-        made = self._result
-        if self._late is not None:
-            made = np.empty(self._shape, self._dtype)
-            made.reshape(-1).view(np.uint8)[...] = self._late[: made.nbytes]
-        return made
+        if self._late is None:
+            return self._result
+        if self._typed is None:
+            nbytes = math.prod(self._shape) * self._dtype.itemsize
+            self._typed = self._late[:nbytes].view(self._dtype).reshape(self._shape)
+        return self._typed.copy()
 
     def release(self) -> None:
         """Forget the result, and let go of its memory where it stays on the device."""
