@@ -12,6 +12,7 @@ from a1400.optimizer.algebra import algebra
 from a1400.optimizer.batch_norm import batch_norm_folding
 from a1400.optimizer.channel_mixing import channel_mixing
 from a1400.optimizer.cse import common_subexpressions
+from a1400.optimizer.flattening import flattening
 from a1400.optimizer.folding import constant_folding, dead_code
 from a1400.optimizer.fusion import fusion
 from a1400.optimizer.layout import layout
@@ -34,6 +35,7 @@ PASSES: dict[str, tuple[Pass, str]] = {
     "common_subexpressions": (common_subexpressions, "compute equal expressions once"),
     "recognition": (recognition, "find LayerNorm, RMSNorm, softmax, attention and GroupNorm written out as primitives"),
     "layout": (layout, "sink transposes until they cancel"),
+    "flattening": (flattening, "reorder a product's weights instead of transposing what it flattens"),
     "batch_norm_folding": (batch_norm_folding, "fold per-channel factors and shifts into weights and one bias"),
     "channel_mixing": (channel_mixing, "move 1x1 convolutions in front of the resizing of their input"),
     "fusion": (fusion, "fuse pointwise nodes; attach them to the kernels that make or read their data"),
@@ -44,7 +46,7 @@ PASSES: dict[str, tuple[Pass, str]] = {
 SCHEDULE = (
     "dead_code", "constant_folding", "shape_folding", "algebra", "common_subexpressions", "recognition",
     "layout", "shape_folding", "recognition", "layout", "shape_folding",
-    "batch_norm_folding", "channel_mixing", "common_subexpressions", "fusion", "dead_code", "winograd",
+    "flattening", "batch_norm_folding", "channel_mixing", "common_subexpressions", "fusion", "dead_code", "winograd",
 )  # fmt: skip
 
 
