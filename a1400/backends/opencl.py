@@ -17,10 +17,11 @@ from a1400.backends import dlpack, opencl_runtime
 from a1400.backends.base import Backend, Buffer, Device, DeviceInfo
 from a1400.backends.compile_log import compile_error
 from a1400.backends.once import OncePerKey
+from a1400.backends.opencl_builders import Builders
 from a1400.backends.opencl_info import cache_identity, enumerate_devices, pyopencl, shares_host_memory
 from a1400.backends.opencl_launch import OpenCLProgram, OpenCLStream, device_error, host_bytes
 from a1400.backends.program_cache import ProgramCache, digest
-from a1400.errors import BackendNotFoundError, DeviceMemoryError
+from a1400.errors import A1400Error, BackendNotFoundError, DeviceMemoryError
 
 
 class OpenCLBuffer(Buffer):
@@ -75,10 +76,13 @@ class OpenCLDevice(Device):
         self.shares_memory = shares_host_memory(device)
         if self.shares_memory:
             self.dlpack_device = (dlpack.CPU, 0)
-        self._identity = cache_identity(device, info)
+        self.cache_identity = cache_identity(device, info)
         # PoCL caches by itself, and better: its programs reloaded from binaries would lose the kernels
         # specialised for their work-group size.  Oclgrind's reports need the source.
         self._disk_cache = None if info.platform in ("Portable Computing Language", "Oclgrind") else ProgramCache()
+        # where one process builds one program at a time, whatever the number of its threads
+        alone = self._disk_cache is not None and info.platform == "Intel(R) OpenCL"
+        self._builders = Builders(info.index, self.cache_identity) if alone else None
         self._lock = threading.RLock()  # a buffer may be collected, and released, by the thread that holds it
         self._programs: OncePerKey[bytes, Any] = OncePerKey()
         self._in_use = 0
@@ -152,11 +156,21 @@ class OpenCLDevice(Device):
 
     def compile(self, name: str, source: str, entry: str, options: Sequence[str] = ()) -> OpenCLProgram:
         text = " ".join(options)
-        key = digest(self._identity, text, source)
+        key = digest(self.cache_identity, text, source)
 
         def make() -> Any:
             fetched = self._fetch(key, text)
-            return fetched if fetched is not None else self._build(key, name, source, text)
+            if fetched is not None:
+                return fetched
+            if self._builders is None:
+                return self._build(key, name, source, text)
+            if self._builders.elsewhere(key, source, text):
+                fetched = self._fetch(key, text)
+                return fetched if fetched is not None else self._build(key, name, source, text)
+            try:
+                return self._build(key, name, source, text)
+            finally:
+                self._builders.done()
 
         program = self._programs.get(key, make)
         return OpenCLProgram(self, program, name, entry)
@@ -195,6 +209,14 @@ class OpenCLDevice(Device):
             if len(binaries) == 1 and binaries[0]:
                 self._disk_cache.store(key, bytes(binaries[0]))
         return program
+
+    def build_for_cache(self, key: bytes, source: str, options: str) -> bool:
+        """Build a program into the disk cache; whether it is there now."""
+        try:
+            self._build(key, "helper's", source, options)
+        except A1400Error:
+            return False
+        return self._disk_cache is not None and self._disk_cache.load(key) is not None
 
     def _log(self, program: Any) -> str:
         cl = pyopencl()
