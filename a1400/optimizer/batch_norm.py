@@ -50,7 +50,7 @@ def _channel_vector(node: Node, x: Value, axis: int) -> tuple[np.ndarray, np.nda
     at = axis - (x.rank - array.ndim)
     if array.size != 1 and (at < 0 or array.size != array.shape[at]):
         return None
-    return array, array.astype(np.float64).reshape(-1 if array.size > 1 else ()), found[2]
+    return array, array.astype(np.float64).reshape(() if array.size == 1 else -1), found[2]
 
 
 def _step(chain: _Chain, node: Node, x: Value, axis: int) -> _Chain | None:

@@ -22,6 +22,8 @@ CONVOLUTIONS: list[tuple[np.ndarray, np.ndarray, dict[str, Any]]] = [
     (IMAGE, f32(6, 4, 2, 2), {"auto_pad": "VALID"}),
     (f32(2, 4, 11), f32(6, 4, 3), {"pads": [1, 1]}),
     (f32(1, 2, 5, 6, 7), f32(3, 2, 2, 3, 2), {"strides": [1, 2, 2]}),
+    (f32(1, 0, 4, 5), f32(6, 0, 3, 3), {"pads": [1, 1, 1, 1]}),  # sums of nothing
+    (f32(1, 0, 4, 5), f32(6, 0, 1, 1), {}),
 ]
 
 
@@ -41,6 +43,7 @@ TRANSPOSED: list[tuple[np.ndarray, np.ndarray, dict[str, Any]]] = [
     (IMAGE, f32(4, 3, 3, 3), {"strides": [2, 2], "auto_pad": "SAME_LOWER"}),
     (f32(2, 4, 11), f32(4, 2, 3), {"strides": [2]}),
     (f32(1, 2, 3, 4, 3), f32(2, 2, 2, 2, 2), {"strides": [2, 1, 2]}),
+    (f32(1, 0, 4, 5), f32(0, 3, 3, 3), {}),
 ]
 
 
@@ -122,6 +125,11 @@ def test_resize_nearest(rounding: str) -> None:
     x = np.arange(42, dtype=np.int32).reshape(1, 1, 6, 7)
     for image in (x, x.astype(np.float32)):
         check(*one_node("Resize", [image, None, None, i64(1, 1, 9, 4)], constants=[3], opset=13, nearest_mode=rounding))
+
+
+@pytest.mark.parametrize("mode", ["nearest", "linear"])
+def test_resize_no_images(mode: str) -> None:
+    check(*one_node("Resize", [f32(0, 2, 6, 7), None, None, i64(0, 2, 9, 4)], constants=[3], mode=mode))
 
 
 def test_resize_more() -> None:

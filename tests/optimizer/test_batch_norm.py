@@ -79,3 +79,9 @@ def test_shared_results_are_not_folded() -> None:
     b.finish(y, b.op("mul", y, b.const(6)))
     b.check()
     assert find(b.graph, "pointwise")
+
+
+def test_no_outputs() -> None:
+    b = Build()
+    b.finish(b.op("add", b.op("matmul", b.input(2, 3, 8), b.const(8, 0)), b.const(0)))
+    b.check()

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import numpy as np
+
 from a1400.errors import GraphError
 from a1400.frontends.onnx.context import Ctx
 from a1400.frontends.onnx.ops.registry import translates
@@ -19,6 +23,12 @@ def _checked(c: Ctx, x: Value, w: Value) -> tuple[int, ...]:
     if declared is not None and declared != w.shape[2:]:
         raise GraphError(f"kernel_shape {list(declared)} does not fit weights {list(w.shape)}")
     return w.shape[2:]
+
+
+def _sums(c: Ctx, op: str, x: Value, w: Value, **attrs: Any) -> Value:
+    """The convolution of channels-last images; zeros where there are no channels to sum over."""
+    y = c.op(op, c.channels_last(x), w, **attrs)
+    return y if w.size else c.graph.constant(np.zeros(y.shape, y.dtype))
 
 
 def _biased(c: Ctx, y: Value, bias: Value | None) -> Value:
@@ -39,8 +49,8 @@ def conv(c: Ctx) -> Value:
 def convolve(c: Ctx, x: Value, w: Value, bias: Value | None) -> Value:
     """Convolution with the node's window attributes."""
     p = read_windows(c, x.shape[2:], _checked(c, x, w))
-    y = c.op(
-        "conv", c.channels_last(x), w, strides=p.strides, dilations=p.dilations, low=p.low, high=p.high,
+    y = _sums(
+        c, "conv", x, w, strides=p.strides, dilations=p.dilations, low=p.low, high=p.high,
         groups=c.integer("group", 1),
     )  # fmt: skip
     return _biased(c, y, bias)
@@ -77,8 +87,8 @@ def conv_transpose(c: Ctx) -> Value:
         if len(pads) != 2 * rank:
             raise GraphError(f"pads {list(pads)} for {rank} spatial axes")
         low, high = list(pads[:rank]), list(pads[rank:])
-    y = c.op(
-        "conv_transpose", c.channels_last(x), w, strides=strides, dilations=dilations, low=tuple(low), high=tuple(high),
+    y = _sums(
+        c, "conv_transpose", x, w, strides=strides, dilations=dilations, low=tuple(low), high=tuple(high),
         output_padding=extra, groups=c.integer("group", 1),
     )  # fmt: skip
     return _biased(c, y, c.opt(2))

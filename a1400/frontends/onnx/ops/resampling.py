@@ -113,13 +113,15 @@ def _resample(
     ]
     if not changed:
         return x
-    if any(n < 1 for n in sizes) or x.size == 0:
+    if any(sizes[d] < 1 or x.shape[d] < 1 for d in changed):
         raise GraphError(f"cannot resize {list(x.shape)} to {list(sizes)}")
     if math.prod(sizes) > MAX_ELEMENTS or any(sizes[d] > _LONGEST for d in changed):
         raise GraphError(
             f"cannot resize {list(x.shape)} to {list(sizes)}: results have at most {MAX_ELEMENTS} elements, "
             f"{_LONGEST} along an axis"
         )
+    if x.size == 0:  # no images
+        return c.graph.constant(np.zeros(sizes, x.dtype))
     whole = dtypes.is_float(x.dtype)
     if mode == "nearest" and not whole and not crop:
         # integers are only moved: exact at any size
