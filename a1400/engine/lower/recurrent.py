@@ -28,11 +28,6 @@ def _constant(value: Value | None) -> np.ndarray | None:
     return value.data
 
 
-def _already(packed: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
-    """The packing function of an array that was packed beforehand."""
-    return lambda _: packed
-
-
 def _flipped(weights: np.ndarray) -> np.ndarray:
     """[D, gates * H, I] as one product's [I, D * gates * H]."""
     return weights.reshape(-1, weights.shape[-1]).T
@@ -53,7 +48,7 @@ class _Layer:
     hidden: int
     xw: View  # [T * B, D * gates * H]
     y: View  # [T, D, B, H], any strides but the last
-    apart: np.ndarray  # [D, H]: see _biases
+    apart: Callable[[slice], View]  # directions -> [D, H]: see _biases
 
     @property
     def linear(self) -> bool:
@@ -73,8 +68,10 @@ def _recurrent(lw: Lowering, node: Node) -> None:
     if y.size == 0:
         return
     linear = name == "gru" and bool(attrs.get("linear_before_reset"))
-    total, apart = _biases(_constant(bias), directions, GATES[name], hidden, linear, x.dtype)
-    _constant(r)
+    for held in (w, r, bias):
+        _constant(held)
+    biases = partial(_biases, lw, w, bias, GATES[name], hidden, linear)
+    total, apart = biases("total", slice(0, directions)), partial(biases, "apart")
     layer = _Layer(node, name, x.shape[0], x.shape[1], hidden, _input_product(lw, x, w, total), y, apart)
     for part in _together(attrs, directions):
         _walk(lw, layer, part)
@@ -112,11 +109,12 @@ def _walk(lw: Lowering, layer: _Layer, part: slice) -> None:
         buffers[key] = view.ref()
         given[f"{key}_off"] = view.offset + state_at
     if name == "lstm":
-        held = _constant(peepholes)
-        buffers["peep"] = nothing.ref() if held is None else lw.packed(w, ("peep", *place), _already(held[part])).ref()
-        given |= {"has_peep": int(held is not None), "input_forget": int(bool(attrs.get("input_forget")))}
+        _constant(peepholes)
+        held = nothing if peepholes is None else lw.packed(peepholes, ("peep", *place), lambda held: held[part])
+        buffers["peep"] = held.ref()
+        given |= {"has_peep": int(peepholes is not None), "input_forget": int(bool(attrs.get("input_forget")))}
     if name == "gru":
-        buffers["rbh"] = lw.packed(w, ("rbh", *place), _already(layer.apart[part])).ref()
+        buffers["rbh"] = layer.apart(part).ref()
         given["linear_before_reset"] = int(layer.linear)
     if name != "rnn":
         rows = (batch, hidden) if name == "lstm" else (batch, 2, hidden)
@@ -153,35 +151,40 @@ def _launch(lw: Lowering, layer: _Layer, buffers: dict[str, Ref], scalars: dict[
 
 
 def _biases(
-    bias: np.ndarray | None, directions: int, gates: int, hidden: int, linear: bool, dtype: np.dtype
-) -> tuple[np.ndarray, np.ndarray]:
-    """What the input product adds, [D * gates * H], and what stays with the recurrent one, [D, H].
+    lw: Lowering, w: Value, bias: Value | None, gates: int, hidden: int, linear: bool, which: str, part: slice
+) -> View:
+    """``total``: what the input product adds, [D * gates * H]; ``apart``: what stays with the recurrent one, [D, H].
 
-    With ``linear`` the candidate's recurrent bias is multiplied by the reset gate: it stays apart.
+    With ``linear`` the candidate's recurrent bias is multiplied by the reset gate: it stays apart.  Found again by the
+    bias itself (layers may share the weights alone), without one by the input weights, whose shape says all.
     """
-    if bias is None:
-        return np.zeros(directions * gates * hidden, dtype), np.zeros((directions, hidden), dtype)
-    both = bias.reshape(directions, 2, gates * hidden)
-    total, apart = (both[:, 0] + both[:, 1]).astype(dtype), np.zeros((directions, hidden), dtype)
-    if linear:
-        apart = both[:, 1, 2 * hidden :].copy()
-        total[:, 2 * hidden :] = both[:, 0, 2 * hidden :]
-    return total.reshape(-1), apart
+    directions = w.shape[0]
+
+    def make(array: np.ndarray) -> np.ndarray:
+        shape, linear_part = (directions, 2, gates * hidden), slice(2 * hidden, None)
+        both = np.zeros(shape, array.dtype) if bias is None else array.reshape(shape).copy()
+        apart = np.zeros((directions, hidden), array.dtype)
+        if linear:
+            apart = both[:, 1, linear_part].copy()
+            both[:, 1, linear_part] = 0
+        return apart[part] if which == "apart" else (both[:, 0] + both[:, 1]).reshape(-1)
+
+    key = ("recurrent_bias", bias is None, which, gates, hidden, linear, part.start, part.stop)
+    return lw.packed(w if bias is None else bias, key, make)
 
 
-def _input_product(lw: Lowering, x: Value, w: Value, bias: np.ndarray) -> View:
+def _input_product(lw: Lowering, x: Value, w: Value, bias: View) -> View:
     """X W^T + bias of all times and directions, [T * B, D * gates * H]."""
     steps, batch, size = x.shape
     view = lw.dense(x)
     rows = View(view.storage, view.dtype, (steps * batch, size), (size, 1), view.offset)
-    _constant(w)
     # the same key for every plan: the transposed weights are one array per model
     flipped = lw.packed(w, ("recurrent_w",), _flipped)
     assert flipped.storage.array is not None
     constant = Value(flipped.shape, x.dtype, data=flipped.storage.array)
     xw = lw.temporary((steps * batch, flipped.shape[1]), x.dtype)
     body = expressions.apply("add", expressions.arg(0, x.dtype), expressions.arg(1, x.dtype))
-    offset = lw.slot(body, [lw.packed(w, ("bias",), _already(bias))], xw.shape, [[], [0], [1]])
+    offset = lw.slot(body, [bias], xw.shape, [[], [0], [1]])
     emit_product(lw, Product(rows, flipped, xw, constant, {"EPILOGUE": offset}))
     return xw
 
