@@ -15,7 +15,7 @@ xw_d y_d h0_d ...       distance between directions, in elements
 r: T                    recurrent weights packed by :func:`pack`: [D, ceil(H/16), H, gates, 16]
 peep: T                 lstm: [D, 3, H] peepholes i,o,f (any buffer where has_peep is 0)
 rbh: T                  gru: [D, H], used with linear_before_reset only
-lens: i32               [B] sequence lengths (any buffer where has_lens is 0)
+lens: i32               [B] sequence lengths, taken as T_len where larger (any buffer where has_lens is 0)
 h0 c0: T                initial state, row b at ``h0_off + b*h0_b`` (any buffer where has_h0 / has_c0 is 0: zeros)
 state: f32 (inout)      workspace between launches; lstm [D, B, H] (the cell state); gru [D, B, 2, H] (only written
                         when linear_before_reset is 0)
@@ -117,7 +117,8 @@ def _variants(name: str) -> tuple[Variant, ...]:
     step, sequence = Tunable("ONE_STEP", 1, (1,), "1"), Tunable("ONE_STEP", 0, (0,), "0: all hidden units")
     slices = Tunable("SLICES", 16, (4, 8, 16), "threads that share a hidden unit's inputs")
     alone, unused = Tunable("MEMBERS", 0, (0,), "0: no team"), Tunable("BLOCKS", 1, (1,), "1: not used")
-    members = Tunable("MEMBERS", 2, (2, 4, 8, MOST_MEMBERS), "work-items that share the units of every row")
+    members = Tunable("MEMBERS", 2, (2, 4, 8, MOST_MEMBERS), "work-items that share the units of every row",
+                      searched=False)  # `sync` is made for so many
     cpu = {"backends": ("opencl",), "source": f"cpu/{name}", "vector_width": 16}
     return (
         Variant("cpu_step", "cpu", _cpu_step, (rows, blocks, step, alone), supports=_one_step,
@@ -219,6 +220,7 @@ def _cases(name: str) -> Callable[[], Iterator[Case]]:
             yield _case(name, f"reverse{i}", 4, 1, 20, {**state, "reverse": 1})
             yield _case(name, f"lens{i}", 6, 4, 17, state, lens=(6, 3, 0, 1))
             yield _case(name, f"lens_reverse{i}", 6, 4, 17, {**e, "reverse": 1}, lens=(2, 6, 0, 1))
+            yield _case(name, f"lens_beyond{i}", 4, 3, 17, {**state, "reverse": 1}, lens=(9, 4, -1))
             both = {**state, "D": 2, "reverse": 2}
             yield _case(name, f"both{i}", 5, 1, 70, both)
             yield _case(name, f"both_lens{i}", 5, 6, 17, both, lens=(5, 3, 0, 1, 2, 4))

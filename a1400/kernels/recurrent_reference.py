@@ -75,7 +75,7 @@ class Steps:
         self.s, self.n, self.arrays, self.dtype = s, n, arrays, case.types["T"]
         self.hidden, self.batch, self.length = n["H"], n["B"], n["T_len"]
         self.outputs = {name: np.array(arrays[name]) for name in ("state", "sync", "y", "hn", "cn") if name in arrays}
-        self.lens = arrays["lens"] if n["has_lens"] else np.full(self.batch, self.length)
+        self.lens = np.minimum(arrays["lens"], self.length) if n["has_lens"] else np.full(self.batch, self.length)
         self.go(0)
 
     def go(self, d: int) -> None:

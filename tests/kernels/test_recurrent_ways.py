@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 
 import pytest
 
-from a1400.kernels import recurrent
+from a1400.kernels import load_all, recurrent
+from a1400.tuning.table import parse
 from tests.kernels.test_pointwise_plan import CPU
 
 GPU = replace(CPU, kind="gpu")
@@ -35,3 +37,10 @@ def test_one_step_is_shared_by_all_units() -> None:
     scalars = recurrent.scalars("lstm", 1, 1, 256)
     types = {"T": recurrent.F32}
     assert recurrent.LSTM.choose(TWO, types, scalars).name == "cpu_step"
+
+
+def test_tables_cannot_make_a_team_larger_than_its_memory() -> None:
+    row = {"kernel": "lstm", "variant": "cpu_team", "tunables": {"MEMBERS": recurrent.MOST_MEMBERS}, "source": "a test"}
+    table = parse(json.dumps({"format": 1, "rows": [row]}), "of a test", load_all())
+    assert not table.rows
+    assert "decides MEMBERS by itself" in table.problems[0]
