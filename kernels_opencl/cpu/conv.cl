@@ -72,7 +72,7 @@ __attribute__((reqd_work_group_size(1, 1, 1))) KERNEL_ENTRY {
         }
         for (int g = g_begin; g < g_end; g += together) {
             const int side = min(together, g_end - g), wide = side * channels; /* floats of a pixel of patches */
-            for (int r = 0; r < MR; r++) row[r] = patched ? place[r] * wide : r * CONV_LD;
+            for (int r = 0; r < MR; r++) row[r] = patched ? place[r] * wide : min(r, rows - 1) * CONV_LD;
             const int lines_whole = whole && side == 1 && dw == 1; /* taps of a kernel row are one run */
             const int tap_runs = !patched ? 1 : lines_whole ? KD * KH : taps;
             for (int t = 0; t < tap_runs; t++)

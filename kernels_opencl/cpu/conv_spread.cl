@@ -34,6 +34,7 @@ __attribute__((reqd_work_group_size(1, 1, 1))) KERNEL_ENTRY {
             const int rows = min(MR, iw1 - i0);
             for (int r = 0; r < rows; r++)
                 block_copy(block + r * CONV_LD, x, x_off + ((b * H + ih) * W + i0 + r) * x_ld, C, limit);
+            for (int r = rows; r < MR; r++) block_zero(block + r * CONV_LD, C); /* narrow panels compute all rows */
             for (int p = k0 * run / 32; p * 32 < k1 * run; p++) {
                 const int n = p * 32, n1 = min(n + 32, k1 * run);
                 conv_panel(rows, columns - n, block, row, 1, C, &no_tap, w + p * C * 32, 0, sums, 1);

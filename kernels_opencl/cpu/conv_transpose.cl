@@ -64,6 +64,7 @@ __attribute__((reqd_work_group_size(1, 1, 1))) KERNEL_ENTRY {
             fh[r] = oh + ph;
             fw[r] = ow + pw;
         }
+        for (int r = rows; r < MR; r++) block_zero(block + r * CONV_LD, KC); /* narrow panels compute all rows */
         for (int p0 = p_begin; p0 < p_end; p0 += NPC) {
             for (int k0 = 0, more = 1; more; k0 += step) {
                 const int k1 = min(depth_all, k0 + step);
