@@ -70,6 +70,10 @@ class Source(Protocol):
         """The graph for these input shapes; ``values`` holds inputs whose contents steer shapes."""
         ...
 
+    def check(self) -> None:
+        """Raise :class:`ModelFileError` if a file that the graph's constants lie in was written to."""
+        ...
+
 
 @dataclass
 class MemoryReport:
@@ -154,7 +158,8 @@ class Model:
         for NumPy arrays or ``"device"`` for :class:`DeviceArray` objects, which may be fed to the next run; a mapping
         says it for each output (``{"cache": "device"}``), the others then come to the host.
 
-        Raises :class:`InputError` for a wrong name, shape, dtype or device.  Blocks until the results are there.
+        Raises :class:`InputError` for a wrong name, shape, dtype or device, and :class:`ModelFileError` when weights
+        that are used where they lie in the model's file were written to.  Blocks until the results are there.
         """
         on_device = self._places(outputs)
         entry = self._again(feeds)
@@ -162,6 +167,8 @@ class Model:
             feeds = self._check(feeds)
             entry = self._entry(feeds)
             self._recent = (tuple((n, a.dtype, a.shape) for n, a in feeds.items()), entry)
+        if entry.reads_files:
+            self._source.check()
         context = entry.take()
         try:
             return context.run(feeds, on_device)

@@ -1,4 +1,4 @@
-"""Giving back the memory of mapped files once what lies there has been used."""
+"""Arrays over mapped files: which are, and giving their memory back once what lies there has been used."""
 
 from __future__ import annotations
 
@@ -8,14 +8,24 @@ from typing import Any
 import numpy as np
 
 
+def mapped(array: np.ndarray) -> bool:
+    """Whether ``array`` lies over a mapped file."""
+    return isinstance(_owner(array), mmap.mmap)
+
+
+def _owner(array: np.ndarray) -> Any:
+    base: Any = array
+    while isinstance(base, np.ndarray):
+        base = base.base
+    return base
+
+
 def release(array: np.ndarray) -> None:
     """Let the system have the pages of a mapped file that ``array`` lies over; reading it again brings them back.
 
     Does nothing for memory that is no read-only map of a file.
     """
-    base: Any = array
-    while isinstance(base, np.ndarray):
-        base = base.base
+    base = _owner(array)
     if not isinstance(base, mmap.mmap) or not hasattr(mmap, "MADV_DONTNEED") or array.flags.writeable:
         return
     whole = np.frombuffer(base, np.uint8)

@@ -67,7 +67,7 @@ class OnnxModel:
         file was written to since it was loaded, :class:`GraphError` and :class:`UnsupportedOpError` naming the node
         otherwise.
         """
-        self._external.check()
+        self.check()
         defaults = {n: s for n, s in self._root.inputs.items() if n in self._root.initializers}
         unknown = [n for n in feeds_shapes if n not in self.inputs and n not in defaults]
         missing = [n for n in self.inputs if n not in feeds_shapes]
@@ -91,6 +91,10 @@ class OnnxModel:
                     )
                 bound[name] = tracer.graph.constant(data, name=name)
             return tracer.run(self._root, bound, self._opsets)
+
+    def check(self) -> None:
+        """Raise :class:`ModelFileError` when the model's file, or one beside it, was written to since it was loaded."""
+        self._external.check()
 
     def _bind(self, graph: Graph, name: str, shape: tuple[int, ...], signature: ShapeDtype) -> Value:
         if not signature.accepts(shape):
