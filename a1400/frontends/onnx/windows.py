@@ -28,6 +28,14 @@ def spatial_list(c: Ctx, name: str, count: int, default: int) -> tuple[int, ...]
     return values
 
 
+def read_pads(c: Ctx, rank: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Attribute ``pads`` as those before and those behind each of ``rank`` spatial axes."""
+    pads = c.ints("pads") or (0,) * (2 * rank)
+    if len(pads) != 2 * rank or min(pads, default=0) < 0:
+        raise GraphError(f"pads {list(pads)} for {rank} spatial axes: two each are needed, none of them negative")
+    return tuple(pads[:rank]), tuple(pads[rank:])
+
+
 def read_windows(c: Ctx, sizes: tuple[int, ...], kernel: tuple[int, ...]) -> Windows:
     """Windows of a node over an input with spatial ``sizes``."""
     rank = len(sizes)
@@ -47,12 +55,8 @@ def read_windows(c: Ctx, sizes: tuple[int, ...], kernel: tuple[int, ...]) -> Win
         small, large = [t // 2 for t in total], [t - t // 2 for t in total]
         low, high = (small, large) if auto == "SAME_UPPER" else (large, small)
     elif auto in ("NOTSET", "VALID"):
-        pads = c.ints("pads") or (0,) * (2 * rank)
-        if len(pads) != 2 * rank:
-            raise GraphError(f"pads {list(pads)} for {rank} spatial axes")
-        if auto == "VALID":
-            pads = (0,) * (2 * rank)
-        low, high = list(pads[:rank]), list(pads[rank:])
+        before, behind = read_pads(c, rank)
+        low, high = ([0] * rank, [0] * rank) if auto == "VALID" else (list(before), list(behind))
         out = []
         for n, lo, hi, s, e in zip(sizes, low, high, strides, extents):
             room = n + lo + hi - e

@@ -9,7 +9,7 @@ import numpy as np
 from a1400.errors import GraphError
 from a1400.frontends.onnx.context import Ctx
 from a1400.frontends.onnx.ops.registry import translates
-from a1400.frontends.onnx.windows import read_windows, spatial_list
+from a1400.frontends.onnx.windows import read_pads, read_windows, spatial_list
 from a1400.graph.graph import Value
 
 
@@ -83,10 +83,8 @@ def conv_transpose(c: Ctx) -> Value:
     elif auto == "VALID":
         low, high = [0] * rank, [0] * rank
     else:
-        pads = c.ints("pads") or (0,) * (2 * rank)
-        if len(pads) != 2 * rank:
-            raise GraphError(f"pads {list(pads)} for {rank} spatial axes")
-        low, high = list(pads[:rank]), list(pads[rank:])
+        before, behind = read_pads(c, rank)
+        low, high = list(before), list(behind)
     y = _sums(
         c, "conv_transpose", x, w, strides=strides, dilations=dilations, low=tuple(low), high=tuple(high),
         output_padding=extra, groups=c.integer("group", 1),
