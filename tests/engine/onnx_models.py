@@ -67,3 +67,17 @@ def decoder_step(path: Path, dtype: int = TensorProto.FLOAT) -> Path:
     )
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9), path)
     return path
+
+
+def recurrent(path: Path) -> Path:
+    """An LSTM of 20 units both ways over x[steps, 1, 100]; y[steps, 2, 1, 20]."""
+    rng = np.random.default_rng(4)
+    weights = {"W": (2, 80, 100), "R": (2, 80, 20), "B": (2, 160)}
+    graph = helper.make_graph(
+        [helper.make_node("LSTM", ["x", "W", "R", "B"], ["y"], hidden_size=20, direction="bidirectional")], "recurrent",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["steps", 1, 100])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["steps", 2, 1, 20])],
+        [numpy_helper.from_array((rng.standard_normal(s) * 0.2).astype(np.float32), n) for n, s in weights.items()],
+    )  # fmt: skip
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path)
+    return path

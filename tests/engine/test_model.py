@@ -14,7 +14,7 @@ import a1400
 from a1400.backends.base import DeviceInfo
 from a1400.engine.model import PLAN_LIMIT, _as_array
 from a1400.errors import BackendNotFoundError, DeviceMemoryError, InputError
-from tests.engine.onnx_models import mlp, shaped_by_value
+from tests.engine.onnx_models import mlp, recurrent, shaped_by_value
 
 
 @pytest.fixture(scope="module")
@@ -112,6 +112,16 @@ def test_plans_are_bounded_and_share_weights(path: Path, device_info: DeviceInfo
     gc.collect()
     weights = (32 * 64 + 64 + 64 * 10) * 4
     assert model._weights.nbytes <= 2.5 * weights  # packed columns are padded to whole panels
+
+
+def test_plans_of_recurrent_layers_share_weights(tmp_path: Path, device_info: DeviceInfo) -> None:
+    model = load(recurrent(tmp_path / "recurrent.onnx"), device_info)
+    held = []
+    for steps in (2, 3, 5, 7):
+        model(np.zeros((steps, 1, 100), np.float32))
+        gc.collect()
+        held.append(model._weights.nbytes)
+    assert held[-1] < 1.1 * held[0]
 
 
 def test_many_threads_give_right_answers(path: Path, device_info: DeviceInfo) -> None:

@@ -9,13 +9,14 @@ from typing import Any
 
 import numpy as np
 
-from a1400.engine.lower.linear import Product, emit_product
+from a1400.engine.lower.linear import Product, emit_product, uses_packed
 from a1400.engine.lower.movement import merged_result
 from a1400.engine.lowering import Lowering, lowers
 from a1400.errors import UnsupportedOpError
 from a1400.graph.graph import Node, Value
 from a1400.kernels import expr as expressions
 from a1400.kernels import recurrent as kernel
+from a1400.kernels.gemm_pack import pack_b
 from a1400.memory.storage import Ref, View
 from a1400.ops.recurrent import GATES
 
@@ -31,6 +32,11 @@ def _constant(value: Value | None) -> np.ndarray | None:
 def _flipped(weights: np.ndarray) -> np.ndarray:
     """[D, gates * H, I] as one product's [I, D * gates * H]."""
     return weights.reshape(-1, weights.shape[-1]).T
+
+
+def _flipped_and_packed(weights: np.ndarray) -> np.ndarray:
+    """:func:`_flipped` for the packed product: found by the weights, so that all plans share one array."""
+    return pack_b(_flipped(weights))
 
 
 def _pack(gates: int, part: slice, recurrence: np.ndarray) -> np.ndarray:
@@ -178,14 +184,17 @@ def _input_product(lw: Lowering, x: Value, w: Value, bias: View) -> View:
     steps, batch, size = x.shape
     view = lw.dense(x)
     rows = View(view.storage, view.dtype, (steps * batch, size), (size, 1), view.offset)
-    # the same key for every plan: the transposed weights are one array per model
-    flipped = lw.packed(w, ("recurrent_w",), _flipped)
-    assert flipped.storage.array is not None
-    constant = Value(flipped.shape, x.dtype, data=flipped.storage.array)
-    xw = lw.temporary((steps * batch, flipped.shape[1]), x.dtype)
+    xw = lw.temporary((steps * batch, w.shape[0] * w.shape[1]), x.dtype)
     body = expressions.apply("add", expressions.arg(0, x.dtype), expressions.arg(1, x.dtype))
-    offset = lw.slot(body, [bias], xw.shape, [[], [0], [1]])
-    emit_product(lw, Product(rows, flipped, xw, constant, {"EPILOGUE": offset}))
+    slots = {"EPILOGUE": lw.slot(body, [bias], xw.shape, [[], [0], [1]])}
+    if uses_packed(lw, x.dtype):
+        packed = lw.packed(w, ("recurrent_w_packed",), _flipped_and_packed)
+        matrix = View(packed.storage, packed.dtype, (size, xw.shape[1]), (xw.shape[1], 1))
+        emit_product(lw, Product(rows, matrix, xw, None, slots), packed=packed)
+        return xw
+    flipped = lw.packed(w, ("recurrent_w",), _flipped)
+    constant = Value(flipped.shape, x.dtype, data=flipped.storage.array)
+    emit_product(lw, Product(rows, flipped, xw, constant, slots))
     return xw
 
 
