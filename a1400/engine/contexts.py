@@ -10,7 +10,7 @@ from a1400.backends.base import Device
 from a1400.engine.executor import DeviceWeights, ExecutionContext
 from a1400.engine.plan import Plan
 from a1400.errors import DeviceMemoryError
-from a1400.memory.mapped import mapped
+from a1400.memory.mapped import map_of
 
 
 class PlanEntry:
@@ -25,10 +25,9 @@ class PlanEntry:
     ) -> None:
         self.plan = plan
         self.contexts = 0  # that exist or are being made
-        #: whether runs read weights where they lie in the model's files
-        self.reads_files = device.shares_memory and any(
-            s.array is not None and mapped(s.array) for s in plan.used("weight")
-        )
+        in_place = plan.used("weight") if device.shares_memory else []
+        #: the maps of the model's files that runs read weights from
+        self.maps = {map_of(s.array) for s in in_place if s.array is not None} - {None}
         self._device, self._weights, self._make_room = device, weights, make_room
         self._idle: list[ExecutionContext] = []
         self._most: int | None = None  # how many the device can hold, once that is known

@@ -70,8 +70,8 @@ class Source(Protocol):
         """The graph for these input shapes; ``values`` holds inputs whose contents steer shapes."""
         ...
 
-    def check(self) -> None:
-        """Raise :class:`ModelFileError` if a file that the graph's constants lie in was written to."""
+    def check(self, maps: Collection[Any]) -> None:
+        """Raise :class:`ModelFileError` if a file was written to that one of ``maps`` (``mmap`` objects) is of."""
         ...
 
 
@@ -167,8 +167,8 @@ class Model:
             feeds = self._check(feeds)
             entry = self._entry(feeds)
             self._recent = (tuple((n, a.dtype, a.shape) for n, a in feeds.items()), entry)
-        if entry.reads_files:
-            self._source.check()
+        if entry.maps:
+            self._source.check(entry.maps)
         context = entry.take()
         try:
             return context.run(feeds, on_device)

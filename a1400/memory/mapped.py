@@ -8,16 +8,12 @@ from typing import Any
 import numpy as np
 
 
-def mapped(array: np.ndarray) -> bool:
-    """Whether ``array`` lies over a mapped file."""
-    return isinstance(_owner(array), mmap.mmap)
-
-
-def _owner(array: np.ndarray) -> Any:
+def map_of(array: np.ndarray) -> mmap.mmap | None:
+    """The map of a file that ``array`` lies over; None for other memory."""
     base: Any = array
     while isinstance(base, np.ndarray):
         base = base.base
-    return base
+    return base if isinstance(base, mmap.mmap) else None
 
 
 def release(array: np.ndarray) -> None:
@@ -25,8 +21,8 @@ def release(array: np.ndarray) -> None:
 
     Does nothing for memory that is no read-only map of a file.
     """
-    base = _owner(array)
-    if not isinstance(base, mmap.mmap) or not hasattr(mmap, "MADV_DONTNEED") or array.flags.writeable:
+    base = map_of(array)
+    if base is None or not hasattr(mmap, "MADV_DONTNEED") or array.flags.writeable:
         return
     whole = np.frombuffer(base, np.uint8)
     if whole.flags.writeable or min(array.strides, default=0) < 0:  # such pages may hold what the file does not

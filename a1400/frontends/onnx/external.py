@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path, PurePosixPath, PureWindowsPath
+from typing import Any
 
 import numpy as np
 
@@ -22,10 +24,11 @@ class ExternalData:
         self._maps: dict[str, MappedFile] = {}
         self._files = [] if file is None else [file]
 
-    def check(self) -> None:
-        """Raise :class:`ModelFileError` if a mapped file was written to since."""
+    def check(self, maps: Collection[Any] | None = None) -> None:
+        """Raise :class:`ModelFileError` if a mapped file was written to since: one of ``maps``, or any (None)."""
         for file in (*self._files, *self._maps.values()):
-            file.check()
+            if maps is None or file.map in maps:
+                file.check()
 
     def inline(self, raw: bytes) -> np.ndarray:
         """The bytes (u8[n], read-only) of a tensor whose ``raw_data`` is ``raw``."""

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from a1400.errors import ModelFileError
+from a1400.memory.mapped import map_of
 
 
 class MappedFile:
@@ -19,7 +20,7 @@ class MappedFile:
     """
 
     def __init__(self, path: Path, where: str) -> None:
-        self._path, self._where = path, where
+        self._path, self._where = str(path), where
         if not stat.S_ISREG(os.stat(path).st_mode):  # opening a pipe would wait already
             raise ModelFileError(f"{where} is not a regular file")
         # checked again through the descriptor, so that what is checked is what is mapped
@@ -30,6 +31,7 @@ class MappedFile:
             self._identity = _identity(status)
             empty = status.st_size == 0
             self.data = np.zeros(0, np.uint8) if empty else np.asarray(np.memmap(file, np.uint8, "r"))
+            self.map = map_of(self.data)
 
     def check(self) -> None:
         """Raise :class:`ModelFileError` if somebody has written into the file: its bytes are no longer what they were.

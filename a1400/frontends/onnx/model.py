@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from typing import Any
 
 import numpy as np
 import onnx
@@ -92,9 +93,12 @@ class OnnxModel:
                 bound[name] = tracer.graph.constant(data, name=name)
             return tracer.run(self._root, bound, self._opsets)
 
-    def check(self) -> None:
-        """Raise :class:`ModelFileError` when the model's file, or one beside it, was written to since it was loaded."""
-        self._external.check()
+    def check(self, maps: Collection[Any] | None = None) -> None:
+        """Raise :class:`ModelFileError` when the model's file, or one beside it, was written to since it was loaded.
+
+        ``maps`` are the ``mmap`` objects whose files count; None: all.
+        """
+        self._external.check(maps)
 
     def _bind(self, graph: Graph, name: str, shape: tuple[int, ...], signature: ShapeDtype) -> Value:
         if not signature.accepts(shape):
