@@ -66,7 +66,7 @@ def _conv_reference(attrs: dict[str, Any], x: np.ndarray, w: np.ndarray) -> np.n
             for t, d, o, s in zip(tap, attrs["dilations"], shape[1:-1], attrs["strides"])
         )
         index = (slice(None), *steps)
-        part = padded[index].reshape(*shape[: spatial + 1], groups, -1)
+        part = padded[index].reshape(*shape[: spatial + 1], groups, w.shape[1])
         result += np.einsum("...gc,goc->...go", part, wg[(slice(None),) * 3 + tap], optimize=True)
     return result.reshape(shape).astype(dtype)
 
@@ -101,7 +101,7 @@ def _conv_transpose_reference(attrs: dict[str, Any], x: np.ndarray, w: np.ndarra
         for f, n, s, k, d in zip(full, x.shape[1:-1], attrs["strides"], w.shape[2:], attrs["dilations"])
     ]
     result = np.zeros((x.shape[0], *full, groups, w.shape[1]), wide)
-    xg = widen(x).astype(wide).reshape(*x.shape[:-1], groups, -1)
+    xg = widen(x).astype(wide).reshape(*x.shape[:-1], groups, x.shape[-1] // groups)
     wg = widen(w).astype(wide).reshape(groups, w.shape[0] // groups, *w.shape[1:])
     for tap in itertools.product(*(range(k) for k in w.shape[2:])):
         steps = (

@@ -24,6 +24,7 @@ CONVOLUTIONS: list[tuple[np.ndarray, np.ndarray, dict[str, Any]]] = [
     (f32(1, 2, 5, 6, 7), f32(3, 2, 2, 3, 2), {"strides": [1, 2, 2]}),
     (f32(1, 0, 4, 5), f32(6, 0, 3, 3), {"pads": [1, 1, 1, 1]}),  # sums of nothing
     (f32(1, 0, 4, 5), f32(6, 0, 1, 1), {}),
+    (f32(0, 4, 4, 5), f32(6, 2, 3, 3), {"group": 2}),  # no images
 ]
 
 
@@ -44,6 +45,7 @@ TRANSPOSED: list[tuple[np.ndarray, np.ndarray, dict[str, Any]]] = [
     (f32(2, 4, 11), f32(4, 2, 3), {"strides": [2]}),
     (f32(1, 2, 3, 4, 3), f32(2, 2, 2, 2, 2), {"strides": [2, 1, 2]}),
     (f32(1, 0, 4, 5), f32(0, 3, 3, 3), {}),
+    (f32(0, 4, 4, 5), f32(4, 3, 3, 3), {"group": 2}),
 ]
 
 
