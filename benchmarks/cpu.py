@@ -102,7 +102,7 @@ def main(given: Sequence[str] | None = None, engines: Sequence[Engine] = ENGINES
     facts = {"device": device, "threads": threads, "versions": {**drivers, **versions(_PACKAGES)}, **surroundings()}
     document: dict[str, Any] = {
         "facts": facts,
-        "options": {k: str(v) if isinstance(v, Path) else v for k, v in vars(options).items()},
+        "options": {k: v for k, v in vars(options).items() if k not in ("folder", "output")},
         "models": dict(old.get("models", {})), "left_out": [], "problems": [],
     }  # fmt: skip
     plan = measure.Plan(options.rounds or (3 if options.quick else 9), threads)
