@@ -7,10 +7,12 @@ RECURRENT_SUMS(recurrent_sums_reset, float, load_f32)
 KERNEL_ENTRY {
     const int blocks = (H + UNITS - 1) / UNITS, chains = D * ((B + ROWS - 1) / ROWS);
     const int split = !linear_before_reset && phase == 2;
-    walk_t walk = walk_begin(chains, blocks);
+    walk_t walk;
+    walk_begin(&walk, chains, blocks);
     while (walk_next(&walk, chains, blocks, (step_end - step_begin) << split, sync)) {
         const int step = step_begin + (walk.task >> split), half_step = split ? walk.task & 1 : phase;
-        const place_t at = recurrent_place(walk.chain, step, B, T_len, reverse, has_h0, has_lens, lens);
+        place_t at;
+        recurrent_place(&at, walk.chain, step, B, T_len, reverse, has_h0, has_lens, lens);
         const int y_at = y_off + at.d * y_d, hn_at = hn_off + at.d * hn_d, inputs = at.begun ? H : 0;
         GPTR(const T) h[ROWS];
         GPTR(const float) reset[ROWS];

@@ -3,10 +3,12 @@
 
 KERNEL_ENTRY {
     const int blocks = (H + UNITS - 1) / UNITS, chains = D * ((B + ROWS - 1) / ROWS);
-    walk_t walk = walk_begin(chains, blocks);
+    walk_t walk;
+    walk_begin(&walk, chains, blocks);
     while (walk_next(&walk, chains, blocks, step_end - step_begin, sync)) {
         const int step = step_begin + walk.task;
-        const place_t at = recurrent_place(walk.chain, step, B, T_len, reverse, has_h0, has_lens, lens);
+        place_t at;
+        recurrent_place(&at, walk.chain, step, B, T_len, reverse, has_h0, has_lens, lens);
         const int y_at = y_off + at.d * y_d, hn_at = hn_off + at.d * hn_d, cn_at = cn_off + at.d * cn_d;
         GPTR(const T) p = peep + at.d * 3 * H;
         GPTR(const T) h[ROWS];
