@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from importlib.util import find_spec
@@ -17,6 +16,7 @@ from a1400.cli.common import (
     DeviceOption,
     DimOption,
     DisableOption,
+    InputOption,
     JsonOption,
     ModelArgument,
     PrecisionOption,
@@ -33,19 +33,9 @@ from a1400.cli.common import (
     working,
 )
 from a1400.cli.startup import Start, measure_starts
+from a1400.cli.turns import Speed, measure
 
 Feeds = Mapping[str, np.ndarray]
-
-
-@dataclass(frozen=True)
-class Speed:
-    """Times of one engine's runs in seconds: median, quartiles, fastest, and how many."""
-
-    median: float
-    low_quartile: float
-    high_quartile: float
-    best: float
-    runs: int
 
 
 @dataclass(frozen=True)
@@ -59,10 +49,7 @@ class Difference:
 
 def bench(
     model: ModelArgument,
-    input: Annotated[
-        list[str] | None,
-        typer.Option("--input", "-i", metavar="[NAME=]FILE", help=".npy, .npz or a picture; default: random numbers."),
-    ] = None,
+    input: InputOption = None,
     seconds: Annotated[float, typer.Option("--seconds", min=0.1, help="Time for each engine's measured runs.")] = 3.0,
     rounds: Annotated[
         int | None, typer.Option("--rounds", min=1, help="Exact number of measured runs instead.")
@@ -82,8 +69,8 @@ def bench(
 ) -> None:
     """Measure MODEL: median and spread, beside ONNX Runtime's where it is installed, with outputs compared.
 
-    Runs of the two engines alternate, so that what else the machine does falls on both alike. On a GPU, ONNX Runtime's
-    figures are still the CPU's.
+    The two engines take turns, so that what else the machine does falls on both alike, with a rest before each turn:
+    ONNX Runtime's threads stay busy for a while after a run. On a GPU, ONNX Runtime's figures are still the CPU's.
     """
     import a1400
     from a1400.cli.inputs import check_names, gather
@@ -161,28 +148,6 @@ def _session(model: Path, threads: int) -> Any:
     options.intra_op_num_threads = threads
     options.log_severity_level = 3
     return onnxruntime.InferenceSession(str(model), options, providers=["CPUExecutionProvider"])
-
-
-def measure(engines: Mapping[str, Callable[[], Any]], seconds: float, rounds: int | None) -> dict[str, Speed]:
-    """Run the engines in turn, ``rounds`` times or ``seconds`` long each (5 to 2000 rounds); the order alternates."""
-    times: dict[str, list[float]] = {name: [] for name in engines}
-    for _ in range(2):  # caches, thread pools, clocks
-        for engine in engines.values():
-            engine()
-    deadline = time.perf_counter() + seconds * len(engines)
-    done = 0
-    while done < rounds if rounds is not None else done < 5 or (time.perf_counter() < deadline and done < 2000):
-        for name in list(engines) if done % 2 == 0 else list(reversed(list(engines))):
-            start = time.perf_counter()
-            engines[name]()
-            times[name].append(time.perf_counter() - start)
-        done += 1
-    return {name: _speed(values) for name, values in times.items()}
-
-
-def _speed(times: list[float]) -> Speed:
-    low, median, high = np.percentile(times, [25, 50, 75])
-    return Speed(float(median), float(low), float(high), min(times), len(times))
 
 
 def difference(name: str, ours: np.ndarray, theirs: Any) -> Difference:

@@ -39,6 +39,10 @@ ShapeOption = Annotated[
     list[str] | None,
     typer.Option("--shape", metavar="INPUT=1x3x224x224", help="Whole shape of an input; may be repeated."),
 ]
+InputOption = Annotated[
+    list[str] | None,
+    typer.Option("--input", "-i", metavar="[NAME=]FILE", help=".npy, .npz or a picture; default: random numbers."),
+]
 DisableOption = Annotated[
     list[str] | None,
     typer.Option("--disable", metavar="PASS", help="Switch an optimizer pass off by name; may be repeated."),

@@ -13,6 +13,7 @@ from a1400.cli.common import (
     BackendOption,
     DimOption,
     DisableOption,
+    InputOption,
     JsonOption,
     ModelArgument,
     PrecisionOption,
@@ -39,10 +40,7 @@ _GROUPS = ("launch", "kernel", "op", "node")
 
 def profile(
     model: ModelArgument,
-    input: Annotated[
-        list[str] | None,
-        typer.Option("--input", "-i", metavar="[NAME=]FILE", help=".npy, .npz or a picture; default: random numbers."),
-    ] = None,
+    input: InputOption = None,
     runs: Annotated[int, typer.Option("--runs", min=1, help="Profiled runs, and as many plain ones.")] = 20,
     warmup: Annotated[int, typer.Option("--warmup", min=0, help="Runs of each kind before.")] = 3,
     by: Annotated[str, typer.Option("--by", metavar="WHAT", help="Rows of the table: launch, kernel, op, node.")] = "",

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import subprocess
@@ -88,6 +89,10 @@ def _in_child(job: Mapping[str, Any], environment: dict[str, str]) -> Start:
 def _peak_memory() -> int:
     """This process's largest resident size so far, in bytes; 0 where the system does not tell."""
     try:
+        with contextlib.suppress(FileNotFoundError):  # not ru_maxrss: on Linux it starts from the parent's
+            for line in Path("/proc/self/status").read_text(encoding="ascii").splitlines():
+                if line.startswith("VmHWM:"):
+                    return int(line.split()[1]) * 1024
         import resource
     except ImportError:  # Windows
         return 0

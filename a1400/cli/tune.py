@@ -16,6 +16,7 @@ import typer
 from a1400.cli.common import (
     DimOption,
     DisableOption,
+    InputOption,
     JsonOption,
     PrecisionOption,
     ShapeOption,
@@ -44,10 +45,7 @@ _LEVELS = ("key", "vendor", "kind")
 
 def tune(
     model: Annotated[Path | None, typer.Argument(metavar="[MODEL]", help="The model: an ONNX file.")] = None,
-    input: Annotated[
-        list[str] | None,
-        typer.Option("--input", "-i", metavar="[NAME=]FILE", help=".npy, .npz or a picture; default: random numbers."),
-    ] = None,
+    input: InputOption = None,
     dim: DimOption = None,
     shape: ShapeOption = None,
     disable: DisableOption = None,

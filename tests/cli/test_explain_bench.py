@@ -6,7 +6,7 @@ import json
 
 import numpy as np
 
-from a1400.cli import bench
+from a1400.cli import bench, turns
 
 
 def test_explain_prepares_the_shapes_asked_for(cli, fake, model):
@@ -34,13 +34,31 @@ def test_bench_measures_without_a_peer(cli, fake, model):
     assert "median" in text and "a1400" in text
 
 
-def test_engines_take_turns():
-    order = []
+def test_engines_take_turns(monkeypatch):
+    """A slow engine runs once a turn; a rest comes before every turn of two engines; the order alternates."""
+    order, rests = [], []
+    monkeypatch.setattr(turns.time, "sleep", rests.append)
+    monkeypatch.setattr(turns, "TURN", 0.0)
     engines = {name: (lambda name=name: order.append(name)) for name in ("a", "b")}
-    speeds = bench.measure(engines, seconds=0.1, rounds=4)
+    speeds = turns.measure(engines, seconds=0.1, rounds=4)
     assert order[4:] == ["a", "b", "b", "a", "a", "b", "b", "a"]  # after two rounds of warm-up
+    assert rests == [turns.REST] * 8
     assert {name: speed.runs for name, speed in speeds.items()} == {"a": 4, "b": 4}
     assert speeds["a"].best <= speeds["a"].low_quartile <= speeds["a"].median <= speeds["a"].high_quartile
+
+
+def test_a_fast_engine_runs_often_in_a_turn(monkeypatch):
+    order = []
+    monkeypatch.setattr(turns, "REST", 0.0)
+    monkeypatch.setattr(turns, "TURN", 1e9)
+    engines = {name: (lambda name=name: order.append(name)) for name in ("a", "b")}
+    turns.measure(engines, seconds=0.1, rounds=3)
+    assert order[4:] == ["a"] * 3 + ["b"] * 3
+
+
+def test_one_engine_needs_no_rest(monkeypatch):
+    monkeypatch.setattr(turns, "REST", 1e6)
+    assert turns.measure({"a": lambda: None}, seconds=0.0, rounds=None)["a"].runs == 5
 
 
 def test_differences():
