@@ -27,6 +27,10 @@ class GraphError(A1400Error):
     """The model's graph is not well formed: a cycle, an undefined value, a shape or dtype that cannot be."""
 
 
+class GradientError(A1400Error):
+    """The way from the loss to a parameter leads through an operation that has no gradient; its node is named."""
+
+
 class InputError(A1400Error):
     """An input given to ``run`` has a wrong name, shape or dtype."""
 

@@ -1,4 +1,4 @@
-"""The primitive operations: each declared once with its shape rule and NumPy reference."""
+"""The primitive operations: each declared once with its shape rule, NumPy reference and gradient."""
 
 from a1400.ops import (  # noqa: F401 - importing a family registers its ops
     attention,
@@ -8,6 +8,7 @@ from a1400.ops import (  # noqa: F401 - importing a family registers its ops
     movement,
     normalization,
     pointwise,
+    pointwise_gradients,
     recurrent,
     reduction,
     sampling,

@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 
 from a1400.graph.graph import Value
-from a1400.ops.registry import Result, axis_of, op, require, widen
+from a1400.graph.tensor import Tensor
+from a1400.ops.registry import Backward, Result, axis_of, gradient, op, require, widen
 
 
 def _check_index(v: Value) -> None:
@@ -128,3 +129,62 @@ op("gather_elements", "indexing", _gather_elements, _gather_elements_reference)
 op("gather_nd", "indexing", _gather_nd, _gather_nd_reference)
 op("scatter_elements", "indexing", _scatter_elements, _scatter_elements_reference)
 op("scatter_nd", "indexing", _scatter_nd, _scatter_nd_reference)
+
+
+def _zeros(x: Tensor) -> Tensor:
+    return x.lift(0.0).expand(x.shape)
+
+
+@gradient("gather")
+def _gather_gradient(b: Backward) -> tuple[Tensor, None]:
+    """Rows of the gradient are added up where they came from, in index order."""
+    x, index, axis, g = b.x(0), b.x(1), b.attrs["axis"], b.g
+    front = [*range(axis, axis + index.rank), *range(axis), *range(axis + index.rank, g.rank)]
+    rest = [n for d, n in enumerate(x.shape) if d != axis]
+    table = x.lift(0.0).expand((x.shape[axis], *rest))
+    table = table.op("scatter_nd", index.reshape((*index.shape, 1)), g.transpose(front), reduction="add")
+    return table.transpose([*range(1, axis + 1), 0, *range(axis + 1, x.rank)]), None
+
+
+@gradient("gather_elements")
+def _gather_elements_gradient(b: Backward) -> tuple[Tensor, None]:
+    return _zeros(b.x(0)).op("scatter_elements", b.x(1), b.g, axis=b.attrs["axis"], reduction="add"), None
+
+
+@gradient("gather_nd")
+def _gather_nd_gradient(b: Backward) -> tuple[Tensor, None]:
+    index, batch = b.x(1), int(b.attrs["batch_dims"])
+    for d in reversed(range(batch)):  # the batch's own places become part of the index
+        shape = [n if k == d else 1 for k, n in enumerate(index.shape)]
+        place = np.arange(index.shape[d], dtype=index.dtype).reshape(shape)
+        place = np.broadcast_to(place, (*index.shape[:-1], 1))
+        index = Tensor(b.graph, b.graph.constant(np.ascontiguousarray(place))).op("concat", index, axis=index.rank - 1)
+    return _zeros(b.x(0)).op("scatter_nd", index, b.g, reduction="add"), None
+
+
+@gradient("scatter_elements", "scatter_nd")
+def _scatter_gradient(b: Backward) -> tuple[Tensor, None, Tensor]:
+    """Of ``max`` and ``min``, equal candidates share alike; of ``none``, each update counts as if it had won."""
+    x, index, updates, g = b.x(0), b.x(1), b.x(2), b.g
+    where = {"axis": b.attrs["axis"]} if b.op == "scatter_elements" else {}
+
+    def read(source: Tensor) -> Tensor:
+        if where:
+            return source.op("gather_elements", index, **where)
+        return source.op("gather_nd", index, batch_dims=0)
+
+    def write(target: Tensor, new: Tensor, reduction: str) -> Tensor:
+        return target.op(b.op, index, new, reduction=reduction, **where)
+
+    kind = b.attrs["reduction"]
+    if kind == "add":
+        return g, None, read(g)
+    if kind == "none":
+        return write(g, updates.lift(0.0).expand(updates.shape), "none"), None, read(g)
+    if kind == "mul":
+        others = write(x.lift(1.0).expand(x.shape), updates, "mul")
+        return g * others, None, read(g * b.y) / updates
+    own = x.equal(b.y).cast(x.dtype)
+    theirs = updates.equal(read(b.y)).cast(x.dtype)
+    share = g / write(own, theirs, "add")
+    return share * own, None, read(share) * theirs

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 
 from a1400.graph.graph import Value
-from a1400.ops.registry import Result, broadcast, op, require, widen
+from a1400.graph.tensor import Tensor
+from a1400.ops.registry import Backward, Result, broadcast, gradient, op, require, widen
 
 
 def _matmul(attrs: dict[str, Any], a: Value, b: Value) -> list[Result]:
@@ -29,3 +30,24 @@ def _reference(attrs: dict[str, Any], a: np.ndarray, b: np.ndarray) -> np.ndarra
 
 
 op("matmul", "linear", _matmul, _reference)
+
+
+@gradient("matmul")
+def _gradient(b: Backward) -> tuple[Tensor, Tensor]:
+    a, w, g = b.x(0), b.x(1), b.g
+    left = a.reshape((1, *a.shape)) if a.rank == 1 else a
+    right = w.reshape((*w.shape, 1)) if w.rank == 1 else w
+    g = g.reshape((*broadcast(left.shape[:-2], right.shape[:-2]), left.shape[-2], right.shape[-1]))
+    first = (g @ right.swap(-1, -2)).sum_to(left.shape).reshape(a.shape)
+    if right.rank == 2:  # one product over all rows, instead of a sum over the batch's products
+        second = _rows(left).swap(0, 1) @ _rows(g)
+    else:
+        second = (left.swap(-1, -2) @ g).sum_to(right.shape)
+    return first, second.reshape(w.shape)
+
+
+def _rows(x: Tensor) -> Tensor:
+    count = 1
+    for size in x.shape[:-1]:
+        count *= size
+    return x.reshape((count, x.shape[-1]))

@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 
 from a1400.graph.graph import Value
-from a1400.ops.registry import Result, axis_of, broadcast, op, require
+from a1400.graph.tensor import Tensor
+from a1400.ops.registry import Backward, Result, axis_of, broadcast, gradient, op, require
 
 
 def _reshape(attrs: dict[str, Any], x: Value) -> list[Result]:
@@ -125,3 +126,93 @@ op("expand", "movement", _expand, lambda attrs, x: np.broadcast_to(x, attrs["sha
 op("slice", "movement", _slice, lambda a, x: slice_array(x, a["starts"], a["shape"], a["steps"]), view=True)
 op("pad", "movement", _pad, _pad_reference)
 op("concat", "movement", _concat, lambda attrs, *xs: np.concatenate(xs, axis=attrs["axis"]))
+
+
+@gradient("reshape")
+def _reshape_gradient(b: Backward) -> tuple[Tensor]:
+    return (b.g.reshape(b.x().shape),)
+
+
+@gradient("transpose")
+def _transpose_gradient(b: Backward) -> tuple[Tensor]:
+    return (b.g.transpose([b.attrs["perm"].index(d) for d in range(b.g.rank)]),)
+
+
+@gradient("expand")
+def _expand_gradient(b: Backward) -> tuple[Tensor]:
+    return (b.g,)
+
+
+@gradient("slice")
+def _slice_gradient(b: Backward) -> tuple[Tensor]:
+    g = b.g
+    for axis, (start, count, step) in enumerate(zip(b.attrs["starts"], b.attrs["shape"], b.attrs["steps"])):
+        g = _spread(g, axis, start, count, step, b.x().shape[axis])
+    return (g,)
+
+
+def _spread(g: Tensor, axis: int, start: int, count: int, step: int, size: int) -> Tensor:
+    """Put the ``count`` elements of ``axis`` at ``start + i * step`` of an axis of ``size``; zeros elsewhere."""
+    if count == 0:
+        return g.pad(_at(g, axis, 0), _at(g, axis, size))
+    if step < 0:
+        g, start, step = _flip(g, axis), start + (count - 1) * step, -step
+    if step > 1 and count > 1:
+        apart = (*g.shape[: axis + 1], 1, *g.shape[axis + 1 :])
+        g = g.reshape(apart)
+        g = g.pad((0,) * g.rank, _at(g, axis + 1, step - 1))
+        g = g.reshape((*g.shape[:axis], count * step, *g.shape[axis + 2 :]))
+    return g.pad(_at(g, axis, start), _at(g, axis, size - start - g.shape[axis]))
+
+
+def _at(x: Tensor, axis: int, value: int) -> tuple[int, ...]:
+    return tuple(value if d == axis else 0 for d in range(x.rank))
+
+
+def _flip(x: Tensor, axis: int) -> Tensor:
+    starts = _at(x, axis, x.shape[axis] - 1)
+    return x.slice(starts, x.shape, tuple(-1 if d == axis else 1 for d in range(x.rank)))
+
+
+@gradient("pad")
+def _pad_gradient(b: Backward) -> tuple[Tensor | None, ...]:
+    low, high, g = b.attrs["low"], b.attrs["high"], b.g
+    if b.attrs["mode"] != "constant":
+        for axis in range(g.rank):
+            size = b.x().shape[axis]
+            g = _unpad(g, axis, pad_indices(size, low[axis], high[axis], b.attrs["mode"]), size)
+        return (g, *[None] * (len(b.inputs) - 1))
+    inside = g.pad([-n for n in low], [-n for n in high])
+    if len(b.inputs) == 1 or b.inputs[1] is None:
+        return (inside, *[None] * (len(b.inputs) - 1))
+    kept = b.y.lift(1.0).expand(b.x().shape).pad(low, high)  # 1 where x stands, 0 where the fill value does
+    return inside, (g * (1.0 - kept)).sum().reshape(b.x(1).shape)
+
+
+def _unpad(g: Tensor, axis: int, index: np.ndarray, size: int) -> Tensor:
+    """Add up what each of the ``size`` elements was copied to: ``index`` is a few runs that rise, fall or stand."""
+    if len(index) == size and (index == np.arange(size)).all():
+        return g
+    total, start = None, 0
+    while start < len(index):
+        step = int(index[start + 1] - index[start]) if start + 1 < len(index) else 1
+        end = start + 1
+        while end < len(index) and index[end] - index[end - 1] == step and step in (-1, 0, 1):
+            end += 1
+        shape = tuple(end - start if d == axis else n for d, n in enumerate(g.shape))
+        part = g.slice(_at(g, axis, start), shape)
+        if step == 0:
+            part = part.sum((axis,), keepdims=True)
+        part = _spread(part, axis, int(index[start]), part.shape[axis], step if abs(step) == 1 else 1, size)
+        total = part if total is None else total + part
+        start = end
+    return g.pad((0,) * g.rank, _at(g, axis, size)) if total is None else total
+
+
+@gradient("concat")
+def _concat_gradient(b: Backward) -> list[Tensor]:
+    parts, start, axis = [], 0, b.attrs["axis"]
+    for index in range(len(b.inputs)):
+        parts.append(b.g.slice(_at(b.g, axis, start), b.x(index).shape))
+        start += b.x(index).shape[axis]
+    return parts

@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 
 from a1400.graph.graph import Value
-from a1400.ops.registry import Result, axis_of, op, require, widen
+from a1400.graph.tensor import Tensor
+from a1400.ops.registry import Backward, Result, axis_of, gradient, op, require, stepwise, widen
 
 KINDS = ("sum", "mean", "max", "min", "prod", "l1", "l2", "sum_square", "log_sum", "logsumexp", "any", "all")
 I64 = np.dtype(np.int64)
@@ -162,3 +163,84 @@ op("softmax", "reduction", _same, _softmax_reference)
 op("log_softmax", "reduction", _same, _log_softmax_reference)
 op("cumulate", "reduction", _same, _cumulate_reference)
 op("topk", "reduction", _topk, _topk_reference)
+
+
+stepwise("arg_reduce")
+
+
+@gradient("reduce")
+def _reduce_gradient(b: Backward) -> tuple[Tensor | None]:
+    """Ties of max and min share alike, as in PyTorch's ``amax``."""
+    kind, axes, x = b.attrs["kind"], b.attrs["axes"], b.x()
+    shape = _reduced(x.shape, axes, True)
+    g, y = b.g.reshape(shape), b.y.reshape(shape)
+    if kind == "sum":
+        return (g.expand(x.shape),)
+    if kind == "mean":
+        count = x.value.size // max(b.y.value.size, 1)
+        return ((g * (1.0 / max(count, 1))).expand(x.shape),)
+    if kind in ("max", "min"):
+        best = x.equal(y).cast(x.dtype)
+        return (g * best / best.sum(axes, keepdims=True),)
+    if kind == "prod":
+        return (g * _others(x, axes),)
+    if kind == "l1":
+        return (g * x.sign(),)
+    if kind == "l2":
+        zero = y.equal(0.0)
+        return (zero.where(0.0, g / zero.where(1.0, y)) * x,)
+    if kind == "sum_square":
+        return (2.0 * g * x,)
+    if kind == "log_sum":
+        return ((g / x.sum(axes, keepdims=True)).expand(x.shape),)
+    if kind == "logsumexp":
+        return (g * (x - y).exp(),)
+    return (None,)  # any, all
+
+
+def _others(x: Tensor, axes: tuple[int, ...]) -> Tensor:
+    """For each element the product of all others: without division by the zeros among them."""
+    zero = x.equal(0.0)
+    count = zero.cast(x.dtype).sum(axes, keepdims=True)
+    rest = zero.where(1.0, x)
+    product = rest.reduce("prod", axes, keepdims=True)
+    alone = zero.where((count.equal(1.0)).where(product, 0.0), 0.0)
+    return count.equal(0.0).where(product / rest, alone)
+
+
+@gradient("softmax")
+def _softmax_gradient(b: Backward) -> tuple[Tensor]:
+    return (b.y * (b.g - (b.g * b.y).sum((b.attrs["axis"],), keepdims=True)),)
+
+
+@gradient("log_softmax")
+def _log_softmax_gradient(b: Backward) -> tuple[Tensor]:
+    return (b.g - b.y.exp() * b.g.sum((b.attrs["axis"],), keepdims=True),)
+
+
+@gradient("cumulate")
+def _cumulate_gradient(b: Backward) -> tuple[Tensor]:
+    """Of products: all of them again with one factor left out at a time, so that zeros are right; n^2 memory."""
+    x, axis, exclusive, reverse = b.x(), b.attrs["axis"], bool(b.attrs["exclusive"]), bool(b.attrs["reverse"])
+    if b.attrs["kind"] == "sum":
+        return (b.g.op("cumulate", kind="sum", axis=axis, exclusive=exclusive, reverse=not reverse),)
+    size = x.shape[axis]
+    wide = (*x.shape[:axis], 1, *x.shape[axis:])  # the left-out factor's axis comes first
+    at = [1] * len(wide)
+    at[axis] = at[axis + 1] = size
+    without = Tensor(x.graph, x.graph.constant(np.eye(size, dtype=bool).reshape(at)))
+    products = without.where(1.0, x.reshape(wide)).op(
+        "cumulate", kind="prod", axis=axis + 1, exclusive=exclusive, reverse=reverse
+    )
+    # the left-out factor takes part in the products at and behind it (strictly behind it when exclusive)
+    order = np.arange(size)
+    behind = order[:, None] > order if reverse else order[:, None] < order
+    holds = behind if exclusive else behind | np.eye(size, dtype=bool)
+    part = Tensor(x.graph, x.graph.constant(holds.reshape(at))).where(products * b.g.reshape(wide), 0.0)
+    return (part.sum((axis + 1,)),)
+
+
+@gradient("topk")
+def _topk_gradient(b: Backward) -> tuple[Tensor]:
+    zeros = b.x().lift(0.0).expand(b.x().shape)
+    return (zeros.op("scatter_elements", b.outputs[1], b.g, axis=b.attrs["axis"], reduction="add"),)

@@ -2,15 +2,55 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from a1400.errors import GraphError
+from a1400.graph.graph import Graph
+from a1400.graph.tensor import Tensor
 
 Result = tuple[tuple[int, ...], np.dtype]
+
+
+@dataclass(frozen=True)
+class Backward:
+    """What an op's gradient rule sees of one node: its tensors, and the gradients that come in at its outputs.
+
+    ``coming[i]`` is None when nothing depends on output ``i``; at least one is not None.  ``wanted[i]`` says whether
+    input ``i``'s gradient is needed at all (rules may ignore it: what nobody reads is dropped).
+    """
+
+    op: str
+    graph: Graph
+    attrs: dict[str, Any]
+    inputs: list[Tensor | None]
+    outputs: list[Tensor]
+    coming: list[Tensor | None]
+    wanted: tuple[bool, ...]
+
+    def x(self, index: int = 0) -> Tensor:
+        """An input that is there."""
+        value = self.inputs[index]
+        assert value is not None
+        return value
+
+    @property
+    def y(self) -> Tensor:
+        """The first output."""
+        return self.outputs[0]
+
+    @property
+    def g(self) -> Tensor:
+        """The gradient at the first output; zeros when nothing depends on it."""
+        first = self.coming[0]
+        return self.y.lift(0).expand(self.y.shape) if first is None else first
+
+
+#: gives one gradient for each input, broadcastable from the input's shape (the surplus is summed away), or None
+GradientRule = Callable[[Backward], Sequence[Tensor | None]]
 
 
 @dataclass(frozen=True)
@@ -20,6 +60,8 @@ class OpDef:
     ``infer(attrs, *inputs)`` gives (shape, dtype) of each output and raises :class:`GraphError` for inputs that do
     not fit; it may normalise ``attrs`` in place (negative axes).  ``reference(attrs, *arrays)`` computes the outputs
     with NumPy.  ``view`` marks ops that only re-index (free to fold at any size); ``random`` ops never fold.
+    ``gradient`` is its rule in terms of other ops; an op without one cannot be trained through, but where ``stepwise``
+    says that its derivative is zero (or nothing: integers, comparisons) everywhere.
     """
 
     name: str
@@ -29,18 +71,47 @@ class OpDef:
     view: bool = False
     random: bool = False
     pointwise: bool = False
+    stepwise: bool = False
+    gradient: GradientRule | None = None
 
 
 OPS: dict[str, OpDef] = {}
 
 
 def op(
-    name: str, family: str, infer: Callable[..., list[Result]], reference: Callable[..., Any], **flags: bool
-) -> None:
+    name: str, family: str, infer: Callable[..., list[Result]], reference: Callable[..., Any], *, view: bool = False,
+    random: bool = False, pointwise: bool = False,
+) -> None:  # fmt: skip
     """Register an op; names are unique."""
     if name in OPS:
         raise ValueError(f"op {name} is declared twice")
-    OPS[name] = OpDef(name, family, infer, reference, **flags)
+    OPS[name] = OpDef(name, family, infer, reference, view, random, pointwise)
+
+
+def gradient(*names: str) -> Callable[[GradientRule], GradientRule]:
+    """Declare the decorated function as the gradient rule of the ops called ``names``."""
+
+    def declare(rule: GradientRule) -> GradientRule:
+        for name in names:
+            if OPS[name].gradient is not None or OPS[name].stepwise:
+                raise ValueError(f"the gradient of {name} is declared twice")
+            OPS[name] = replace(OPS[name], gradient=rule)
+        return rule
+
+    return declare
+
+
+def stepwise(*names: str) -> None:
+    """Declare that the derivatives of these ops are zero wherever they exist."""
+    for name in names:
+        if OPS[name].gradient is not None:
+            raise ValueError(f"the gradient of {name} is declared twice")
+        OPS[name] = replace(OPS[name], stepwise=True)
+
+
+def is_real(dtype: np.dtype) -> bool:
+    """Floating point, bfloat16 included: what has gradients."""
+    return dtype.kind == "f" or dtype.name == "bfloat16"
 
 
 def require(condition: bool, message: str) -> None:
