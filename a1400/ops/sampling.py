@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 
 from a1400.graph.graph import Value
-from a1400.ops.registry import Result, op, require, widen
+from a1400.graph.tensor import Tensor
+from a1400.ops.registry import Backward, Result, gradient, op, require, widen
 
 
 def _resize(attrs: dict[str, Any], x: Value) -> list[Result]:
@@ -113,3 +114,26 @@ def _grid_sample_reference(attrs: dict[str, Any], x: np.ndarray, grid: np.ndarra
 
 op("resize", "sampling", _resize, _resize_reference)
 op("grid_sample", "sampling", _grid_sample, _grid_sample_reference)
+
+
+@gradient("resize")
+def _resize_gradient(b: Backward) -> tuple[Tensor]:
+    """Resampling is linear, so its gradient is resampling with the transposed tables."""
+    pairs = zip(b.attrs["tables"], b.x().shape[1:-1])
+    return (b.g.op("resize", tables=[t and _transposed(t[0], t[1], size) for t, size in pairs]),)
+
+
+def _transposed(index: np.ndarray, weight: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
+    """The table (indices and weights [size, taps]) of the transposed matrix; unused taps weigh nothing."""
+    readers: list[list[tuple[int, float]]] = [[] for _ in range(size)]
+    for out, (places, weights) in enumerate(zip(index, weight)):
+        if places[0] >= 0:
+            for place, w in zip(places, weights):
+                if w != 0:
+                    readers[max(int(place), 0)].append((out, float(w)))
+    taps = max(1, max(map(len, readers), default=1))
+    result = np.zeros((size, taps), np.int32), np.zeros((size, taps), np.float32)
+    for place, found in enumerate(readers):
+        for t, (out, w) in enumerate(found):
+            result[0][place, t], result[1][place, t] = out, w
+    return result

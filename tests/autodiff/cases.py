@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from a1400.graph.tensor import Tensor
+from a1400.kernels.resize_tables import axis_tables
 from tests.autodiff.check import Case
 
 CASES: list[Case] = []
@@ -225,6 +226,24 @@ case(
     normal(2, 2), torch=lambda x, i, u: x.scatter(1, i, u),
 )  # fmt: skip
 case("scatter_nd", via("scatter_nd", reduction="none"), normal(4, 2), np.array([[1], [3]]), normal(2, 2))
+
+# ---- resampling -------------------------------------------------------------------------------------
+def _interpolate(x: Any, **options: Any) -> Any:  # PyTorch has channels first
+    return T().nn.functional.interpolate(x.movedim(-1, 1), scale_factor=2, **options).movedim(1, -1)
+
+
+def _resized(name: str, shape: tuple[int, ...], out: tuple[int, ...], torch: Any = None, **options: Any) -> None:
+    tables = [None if n == o else axis_tables(n, o, **options) for n, o in zip(shape[1:-1], out)]
+    case(name, via("resize", tables=tables), normal(*shape), torch=torch)
+
+
+_resized("resize_nearest", (1, 3, 4, 2), (6, 8), _interpolate)
+_resized("resize_linear", (2, 3, 4, 2), (6, 8), lambda x: _interpolate(x, mode="bilinear"), mode="linear")
+_resized("resize_smaller", (1, 7, 8, 3), (3, 5), mode="linear", antialias=True)
+_resized("resize_cubic_one_axis", (1, 5, 4, 1), (9, 4), mode="cubic")
+_resized(
+    "resize_cropped", (1, 5, 6, 2), (4, 4), mode="linear", coordinate_mode="tf_crop_and_resize", roi=(-0.3, 0.8),
+)  # fmt: skip
 
 # ---- together ---------------------------------------------------------------------------------------
 case(

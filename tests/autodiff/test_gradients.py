@@ -17,7 +17,7 @@ from tests.autodiff.check import Case, build, check_device, check_reference
 
 #: ops whose gradients are not written yet; nothing else may be without one
 MISSING = {
-    "attention", "conv", "conv_transpose", "grid_sample", "max_pool_indices", "pool", "recurrent", "resize",
+    "attention", "conv", "conv_transpose", "grid_sample", "max_pool_indices", "pool", "recurrent",
 }  # fmt: skip
 
 
