@@ -46,6 +46,8 @@ _ALIASES = {
 }
 # What an earlier prepare() (perhaps of a parent process) set, and what the variable held before it.
 _STATE = "A1400_ICD_STATE"
+# Set beside POCL_AFFINITY where that is our choice, not the user's.
+_PINNED = "A1400_POCL_PINNED"
 
 
 @dataclass(frozen=True)
@@ -94,6 +96,22 @@ def prepare() -> None:
             _register()
         except Exception as error:
             _problems.append(f"Runtimes from pip could not be registered with the OpenCL loader: {error}.")
+        _pin_pocl()
+
+
+def _pin_pocl() -> None:
+    """Let PoCL keep each of its threads on a core of its own, unless the user has decided about that.
+
+    Its threads sleep between kernels, and a system that wakes two of them may put both on one core for milliseconds.
+    PoCL counts cores from 0 whatever the process may use, so a process that is limited to some is left alone.
+    """
+    ours = os.environ.pop(_PINNED, None) is not None  # of a parent process, whose limits may differ
+    if not ours and "POCL_AFFINITY" in os.environ:
+        return
+    if len(os.sched_getaffinity(0)) == os.cpu_count():
+        os.environ["POCL_AFFINITY"] = os.environ[_PINNED] = "1"
+    elif ours:
+        os.environ.pop("POCL_AFFINITY", None)
 
 
 def after_import() -> None:

@@ -139,3 +139,31 @@ def test_pip_pocl_yields_to_a_registered_one(tmp_path, monkeypatch):
     assert not list(hidden.glob(".libs/*.icd"))
     known = [opencl_runtime.IcdEntry("pocl.icd", "libpocl.so.2")]
     assert opencl_runtime._pip_pocl_entry(known) is None
+
+
+PINNED = """
+import os
+allowed = os.environ.get("TEST_CORES")
+if allowed:
+    os.sched_setaffinity(0, {int(allowed)})
+from a1400.backends.opencl import OpenCLBackend
+device = OpenCLBackend().open(0)
+masks = []
+for task in os.listdir("/proc/self/task"):
+    masks.append(os.sched_getaffinity(int(task)))
+print(sum(len(mask) == 1 for mask in masks), os.environ.get("POCL_AFFINITY"))
+"""
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="threads are listed in /proc")
+def test_threads_of_pocl_stay_on_their_cores(everything):
+    has(everything, "Portable")
+    cores = os.cpu_count() or 1
+    if cores == 1 or len(os.sched_getaffinity(0)) < cores:
+        pytest.skip("this process is limited to some cores, where PoCL's threads are left alone")
+    here = {"A1400_OPENCL_PLATFORMS": "pocl"}
+    threads = int(child(PINNED, **here)[0].split()[0])
+    assert threads == cores  # PoCL has a thread for each
+    assert child(PINNED, POCL_AFFINITY="0", **here)[0].split() == ["0", "0"]  # the user's word counts
+    # a child that may use fewer cores than its parent decides anew
+    assert child(PINNED, TEST_CORES="0", POCL_AFFINITY="1", A1400_POCL_PINNED="1", **here)[0].split()[1] == "None"
