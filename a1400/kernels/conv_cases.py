@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from a1400.kernels.conv_pack import pack_conv, pack_conv_spread, pack_conv_transpose, pack_depthwise
-from a1400.kernels.conv_shape import conv_scalars
+from a1400.kernels.conv_shape import conv_scalars, with_image_strides
 from a1400.kernels.gemm_cases import Slots, bias_relu_add, type_variables
 from a1400.kernels.spec import Case, Data
 
@@ -17,11 +17,12 @@ def case(
     kind: str, name: str, x: Sequence[int], oc: int, kernel: Sequence[int], *, strides: Sequence[int] = (),
     pads: Sequence[int] = (), high: Sequence[int] | None = None, dilations: Sequence[int] = (), groups: int = 1,
     types: str = "f32", x_pad: int = 0, y_pad: int = 0, offset: int = 0, slots: bool = False,
-    extra: Sequence[int] = (), special: float | None = None,
+    extra: Sequence[int] = (), special: float | None = None, planar: bool = False, skip: int = 0,
 ) -> Case:  # fmt: skip
     """One case; ``kind`` is ``conv``, ``depthwise``, ``transpose`` or ``spread``, ``x`` the shape (N, *spatial, C).
 
-    ``high`` pads default to ``pads``; ``extra`` is a transposed convolution's output padding.
+    ``high`` pads default to ``pads``; ``extra`` is a transposed convolution's output padding.  ``planar`` channels of
+    a ``conv``'s input lie apart, as in (N, C, *spatial), with ``skip`` elements between images.
     """
     rank = len(kernel)
     strides, dilations, pads = strides or (1,) * rank, dilations or (1,) * rank, pads or (0,) * rank
@@ -54,8 +55,15 @@ def case(
     if kind in ("depthwise", "spread"):
         del scalars["groups"]
     pixels, rows = int(np.prod(x[:-1])), int(np.prod(y[:-1]))
+    if kind == "conv":
+        plane = pixels // x[0]
+        step = 1 + x_pad
+        scalars = with_image_strides({**scalars, "x_ld": step}, c * plane * step + skip, plane * step) if planar else (
+            with_image_strides(scalars)
+        )
     # the last pixel ends with its channels: reading on to the next multiple of a vector must not happen
-    size = offset + (pixels - 1) * (c + x_pad) + c
+    size = offset + (pixels * c * (1 + x_pad) + (x[0] - 1) * skip if planar else (pixels - 1) * (c + x_pad) + c)
+    size -= x_pad if planar else 0
     arrays: dict[str, Any] = {"x": Data((size,), "TA"), "w": w.reshape(-1)}
     if special is not None:
         values = np.ones(size, kinds["TA"])
@@ -87,6 +95,18 @@ def conv_cases() -> Iterable[Case]:
     yield case("conv", "deep", (1, 4, 4, 130), 70, (3, 3), pads=(1, 1), slots=True)
     yield case("conv", "channel range", (2, 5, 6, 16), 40, (3, 3), pads=(1, 1), x_pad=7, y_pad=9, offset=3, slots=True)
     yield case("conv", "rgb range", (2, 5, 6, 3), 8, (3, 3), pads=(1, 1), x_pad=1, offset=1)
+    rgb = (2, 12, 31, 3)
+    yield case("conv", "planes", rgb, 32, (3, 3), strides=(2, 2), pads=(1, 1), planar=True, skip=5, slots=True)
+    yield case("conv", "planes 7x7", (1, 17, 19, 3), 64, (7, 7), strides=(2, 2), pads=(3, 3), planar=True, offset=3)
+    yield case("conv", "planes 1x1", (2, 5, 6, 4), 40, (1, 1), planar=True, slots=True)
+    yield case("conv", "planes dilated", (1, 11, 12, 2), 17, (3, 3), pads=(2, 1), dilations=(2, 2), planar=True)
+    yield case("conv", "planes 3-D", (2, 4, 5, 6, 2), 9, (3, 2, 3), strides=(1, 2, 1), pads=(1, 0, 1), planar=True)
+    yield case("conv", "planes, patches", (1, 8, 12, 3), 33, (4, 4), strides=(4, 4), planar=True)
+    yield case("conv", "planes, spaced", (2, 5, 6, 3), 8, (3, 3), pads=(1, 1), planar=True, x_pad=1, offset=1)
+    yield case("conv", "planes, deep", (1, 6, 5, 130), 20, (3, 3), pads=(1, 1), planar=True)
+    yield case("conv", "planes, groups", (1, 6, 16, 8), 12, (3, 3), pads=(1, 1), groups=2, planar=True, slots=True)
+    yield case("conv", "planes, nan", (1, 6, 6, 3), 35, (3, 3), pads=(1, 1), planar=True, special=float("nan"))
+    yield case("conv", "planes, f16", (1, 6, 17, 3), 16, (3, 3), pads=(1, 1), planar=True, types="f16")
     yield case("conv", "nan", (1, 6, 6, 18), 35, (3, 3), pads=(1, 1), special=float("nan"))
     yield case("conv", "infinity", (1, 6, 6, 3), 35, (3, 3), pads=(1, 1), special=float("inf"))
     for kind in ("f16", "bf16"):
@@ -103,6 +123,11 @@ def depthwise_cases() -> Iterable[Case]:
     yield case("depthwise", "3x3 stride 2", (2, 9, 8, 24), 24, (3, 3), strides=(2, 2), pads=(1, 1), groups=24)
     yield case("depthwise", "5x5", (1, 7, 7, 40), 40, (5, 5), pads=(2, 2), groups=40, slots=True)
     yield case("depthwise", "7x7", (1, 14, 14, 17), 17, (7, 7), pads=(3, 3), groups=17)
+    yield case("depthwise", "5x5 stride 2", (1, 9, 40, 16), 16, (5, 5), strides=(2, 2), pads=(2, 2), groups=16)
+    yield case("depthwise", "long lines", (1, 5, 30, 84), 84, (3, 3), pads=(1, 1), groups=84, slots=True)
+    yield case("depthwise", "long lines stride 2", (1, 6, 41, 33), 33, (3, 3), strides=(1, 2), pads=(0, 2), groups=33)
+    yield case("depthwise", "lines dilated", (1, 9, 12, 20), 20, (7, 7), pads=(6, 3), dilations=(2, 1), groups=20)
+    yield case("depthwise", "7x7 stride 2", (1, 15, 29, 24), 24, (7, 7), strides=(2, 2), pads=(3, 2), groups=24)
     yield case("depthwise", "few channels", (1, 12, 6, 5), 5, (3, 3), pads=(1, 1), groups=5, slots=True)
     yield case("depthwise", "dilated", (1, 12, 13, 18), 18, (3, 3), pads=(2, 2), dilations=(2, 2), groups=18)
     yield case("depthwise", "kernel larger than image", (1, 2, 3, 16), 16, (5, 5), pads=(2, 2), groups=16)
