@@ -254,7 +254,7 @@ gemm_packed = register(
         variants=(
             Variant(
                 "cpu", "cpu", _cpu_geometry, _PACKED_TUNABLES, backends=("opencl",), source="cpu/gemm_packed",
-                vector_width=16, supports=lambda s: int(s["a_k"]) == 1 or int(s["K"]) == 1,
+                vector_width=16, narrow_width=8, supports=lambda s: int(s["a_k"]) == 1 or int(s["K"]) == 1,
                 test_tunables=({"MR": 14, "CORES": 1}, {"MR": 8, "KC": 256, "NPC": 4, "BLOCKS": 3, "CORES": 1}),
             ),
             Variant(

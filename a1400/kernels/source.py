@@ -15,6 +15,8 @@ from pathlib import Path
 import numpy as np
 
 from a1400 import dtypes
+from a1400.kernels.expr import topological
+from a1400.kernels.pointwise_ops import OPS
 from a1400.kernels.printer import print_statements, register_type
 from a1400.kernels.spec import KernelCall, KernelSpec, Slot, SlotCode, Variant
 
@@ -128,9 +130,33 @@ def _slot(call: KernelCall, slot: Slot, code: SlotCode | None) -> str:
     names = {width: "" if width == 1 else name for width, name in sorted(names.items()) if width}
     if code is None:
         lines = [f"#define {slot.name}{name}(v, {coords}) (v)" for name in names.values()]
-        return "\n".join([f"#define {slot.name}_EMPTY", *lines])
+        return "\n".join([f"#define {slot.name}_EMPTY", *_handing_on(slot, code), *lines])
     dtype = call.types[slot.input] if slot.input in call.types else dtypes.from_short(slot.input or "f32")
-    return "\n".join(_slot_function(slot, code, dtype, w, slot.name + name) for w, name in names.items())
+    functions = (_slot_function(slot, code, dtype, w, slot.name + name) for w, name in names.items())
+    return "\n".join([*_handing_on(slot, code), *functions])
+
+
+def _handing_on(slot: Slot, code: SlotCode | None) -> list[str]:
+    """Macros for functions of a source that use a slot: its operands as parameters and arguments, each after a comma.
+
+    ``_WEIGHT`` tells how much code the slot is, in pointwise operations.  ``_AHEAD(fetch, coords...)`` calls ``fetch``
+    with where each operand that has vectors of its own for every line of its last coordinate will be read.
+    """
+    flat = [pair for group in _operand_names(slot, code) for pair in group] if code else []
+    ahead = []
+    for k, operand in enumerate(code.operands if code and len(slot.coords) > 1 else ()):
+        if operand.inner == 1:
+            base, line = f"{slot.name}_p{k}", f"{slot.name}_p{k}_s{len(slot.coords) - 2}"
+            terms = [f"({c}) * {base}_s{d}" for d, c in enumerate(slot.coords[:-1])]
+            place = " + ".join([base, f"{base}_o", *terms, f"({slot.coords[-1]})"])
+            ahead.append(f"if ({line} != 0) {{ fetch({place}); }}")
+    weight = sum(OPS[n.op].flops for n in topological([code.expr]) if n.op in OPS) if code else 0
+    return [
+        f"#define {slot.name}_PARAMETERS " + "".join(f", {kind} {name}" for kind, name in flat),
+        f"#define {slot.name}_ARGUMENTS " + "".join(f", {name}" for _, name in flat),
+        f"#define {slot.name}_WEIGHT {weight}",
+        f"#define {slot.name}_AHEAD(fetch, {', '.join(slot.coords)}) " + " ".join(ahead),
+    ]
 
 
 def _slot_function(slot: Slot, code: SlotCode, dtype: np.dtype, width: int, name: str) -> str:

@@ -39,17 +39,20 @@ __attribute__((reqd_work_group_size(1, 1, 1))) KERNEL_ENTRY {
                         for (; k < depth; k++)
                             to[k] = PROLOGUE(TA_load(source, k), batch, m0 + r, k0 + k);
                     }
+                    GPTR(const TA) next = a + (a_base + min(m0 + MR, M - 1) * a_m + k0);
+                    const int next_ld = m0 + 2 * MR <= M ? a_m : 0;
                     for (int p = p0; p < min(p0 + NPC, p_end); p++) {
                         float16 *s = sums + (i * NPC + p - p0) * MR * 2;
                         GPTR(const TB) panel = b + (b_base + (p * K + k0) * 32);
-                        gemm_panel(rows, N - p * 32, block, panel, depth, s, k0 == 0);
-                        if (more) continue;
                         const int n = p * 32;
+                        if (gemm_panel(rows, N - n, block, panel, depth, next, next_ld, s, k0 == 0, !more, c,
+                                       c_base + m0 * c_m + n, c_m, batch, m0, n EPILOGUE_ARGUMENTS) || more)
+                            continue;
 #define FINISH_OUT c
 #define ROW_AT(r) (c_base + (m0 + (r)) * c_m)
 #define ROW_B(r) batch
 #define ROW_M(r) (m0 + (r))
-#include "gemm_finish.clh"
+#include "conv_finish.clh"
                     }
                 }
             }
