@@ -47,6 +47,14 @@ DisableOption = Annotated[
     list[str] | None,
     typer.Option("--disable", metavar="PASS", help="Switch an optimizer pass off by name; may be repeated."),
 ]
+KernelOption = Annotated[
+    list[str] | None,
+    typer.Option("--kernel", metavar="PATTERN", help="Only kernels so called (* and ? allowed); may be repeated."),
+]
+PluginOption = Annotated[
+    list[str] | None,
+    typer.Option("--plugin", metavar="MODULE", help="Import this first: it may add kernels or a backend."),
+]
 PrecisionOption = Annotated[
     str | None,
     typer.Option("--precision", metavar="NAME", help="fp32 (default), tf32, fp16 or bf16: how float32 is treated."),

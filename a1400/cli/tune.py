@@ -18,6 +18,8 @@ from a1400.cli.common import (
     DisableOption,
     InputOption,
     JsonOption,
+    KernelOption,
+    PluginOption,
     PrecisionOption,
     ShapeOption,
     UsageError,
@@ -53,10 +55,7 @@ def tune(
     device: Annotated[
         str | None, typer.Option("--device", help="Id such as opencl:0, or part of a device's name; default: the best.")
     ] = None,
-    kernel: Annotated[
-        list[str] | None,
-        typer.Option("--kernel", metavar="PATTERN", help="Only kernels so called (* and ? allowed); may be repeated."),
-    ] = None,
+    kernel: KernelOption = None,
     budget: Annotated[float, typer.Option("--budget", min=1, help="Seconds for the search.")] = 300.0,
     strategy: Annotated[
         str, typer.Option("--strategy", help="auto, or one of kernel_tuner's, such as brute_force or random_sample.")
@@ -71,10 +70,7 @@ def tune(
     crashes: Annotated[
         int, typer.Option("--crashes", min=1, help="Stop after so many settings that end their process.")
     ] = 20,
-    plugin: Annotated[
-        list[str] | None,
-        typer.Option("--plugin", metavar="MODULE", help="Import this first: it may add kernels or a backend."),
-    ] = None,
+    plugin: PluginOption = None,
     show_rows: Annotated[bool, typer.Option("--show", help="List the rows of the tables instead.")] = False,
     forget: Annotated[bool, typer.Option("--forget", help="Take rows out of your table instead.")] = False,
     export: Annotated[

@@ -15,6 +15,8 @@ import typer
 from a1400.cli.common import (
     DimOption,
     DisableOption,
+    KernelOption,
+    PluginOption,
     ShapeOption,
     UsageError,
     console,
@@ -53,10 +55,7 @@ def verify(
         list[str] | None,
         typer.Option("--device", help="Only devices with this id, backend or part of a name; may be repeated."),
     ] = None,
-    kernel: Annotated[
-        list[str] | None,
-        typer.Option("--kernel", metavar="PATTERN", help="Only kernels so called (* and ? allowed); may be repeated."),
-    ] = None,
+    kernel: KernelOption = None,
     mode: Annotated[
         list[str] | None, typer.Option("--mode", help="Only exact, close or repeat; may be repeated.")
     ] = None,
@@ -73,10 +72,7 @@ def verify(
     crashes: Annotated[
         int, typer.Option("--crashes", min=1, help="Give a device up after so many crashes and hangs.")
     ] = 20,
-    plugin: Annotated[
-        list[str] | None,
-        typer.Option("--plugin", metavar="MODULE", help="Import this first: it may add kernels or a backend."),
-    ] = None,
+    plugin: PluginOption = None,
     json: Annotated[
         str | None, typer.Option("--json", metavar="FILE", help="Write all results as JSON (- for stdout).")
     ] = None,

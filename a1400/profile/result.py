@@ -43,8 +43,32 @@ class Moments:
     end: float
 
 
+class Rates:
+    """Rates of something with ``seconds``, ``flops``, ``bytes`` and ``roof``; 0 where it was too short to be timed."""
+
+    seconds: float
+    flops: float
+    bytes: float
+    roof: float
+
+    @property
+    def flop_rate(self) -> float:
+        """Operations per second."""
+        return self.flops / self.seconds if self.seconds else 0.0
+
+    @property
+    def byte_rate(self) -> float:
+        """Bytes per second."""
+        return self.bytes / self.seconds if self.seconds else 0.0
+
+    @property
+    def share(self) -> float:
+        """Share of the roofline: 1 is as fast as the device's measured peaks allow."""
+        return self.roof / self.seconds if self.seconds else 0.0
+
+
 @dataclass(frozen=True)
-class LaunchProfile:
+class LaunchProfile(Rates):
     """One launch of the plan.
 
     ``kernel`` is spec and variant, ``op`` the primitive op it computes, ``nodes`` the model's nodes it serves.
@@ -76,28 +100,13 @@ class LaunchProfile:
     roof: float
 
     @property
-    def flop_rate(self) -> float:
-        """Operations per second; 0 for a launch too short to be timed."""
-        return self.flops / self.seconds if self.seconds else 0.0
-
-    @property
-    def byte_rate(self) -> float:
-        """Bytes per second; 0 for a launch too short to be timed."""
-        return self.bytes / self.seconds if self.seconds else 0.0
-
-    @property
-    def share(self) -> float:
-        """Share of the roofline: 1 is as fast as the device's measured peaks allow."""
-        return self.roof / self.seconds if self.seconds else 0.0
-
-    @property
     def label(self) -> str:
         """The nodes it serves on one line, the op where there are none."""
         return " + ".join(self.nodes) or self.op
 
 
 @dataclass(frozen=True)
-class Group:
+class Group(Rates):
     """Launches that have something in common: how many, and their sums."""
 
     name: str
@@ -107,21 +116,6 @@ class Group:
     flops: float
     bytes: float
     roof: float
-
-    @property
-    def flop_rate(self) -> float:
-        """Operations per second."""
-        return self.flops / self.seconds if self.seconds else 0.0
-
-    @property
-    def byte_rate(self) -> float:
-        """Bytes per second."""
-        return self.bytes / self.seconds if self.seconds else 0.0
-
-    @property
-    def share(self) -> float:
-        """Share of the roofline."""
-        return self.roof / self.seconds if self.seconds else 0.0
 
 
 @dataclass(frozen=True)
