@@ -51,22 +51,23 @@ class Launch:
 class WeightStore:
     """Device-ready weights of one model, shared by all its plans.
 
-    Found by the identity of the source array and the packing.  A storage lives as long as some plan uses it, and keeps
-    its source alive, so an identity is never mistaken for another array's.
+    Found by the identity of the source arrays and the packing.  A storage lives as long as some plan uses it, and keeps
+    its sources alive, so an identity is never mistaken for another array's.
     """
 
     def __init__(self) -> None:
         self._storages: WeakValueDictionary[tuple[Any, ...], Storage] = WeakValueDictionary()
 
-    def get(self, source: np.ndarray, key: tuple[Any, ...], make: Callable[[np.ndarray], np.ndarray]) -> Storage:
-        """The storage of ``make(source)``, made once per (source, key)."""
-        full = (id(source), *key)
+    def get(self, sources: Sequence[np.ndarray], key: tuple[Any, ...], make: Callable[..., np.ndarray]) -> Storage:
+        """The storage of ``make(*sources)``, made once per (sources, key)."""
+        full = (tuple(id(source) for source in sources), *key)
         storage = self._storages.get(full)
         if storage is None:
-            array = np.require(make(source), None, ("C", "A"))
-            if not np.may_share_memory(array, source):
-                release(source)
-            storage = self._storages[full] = Storage("weight", array.nbytes, array=array, source=source)
+            array = np.require(make(*sources), None, ("C", "A"))
+            for source in sources:
+                if not np.may_share_memory(array, source):
+                    release(source)
+            storage = self._storages[full] = Storage("weight", array.nbytes, array=array, sources=tuple(sources))
         return storage
 
 
@@ -156,17 +157,17 @@ class Lowering:
         if array.nbytes <= 64:
             # scalars recur as fresh arrays in every trace: share them by content
             array = self._scalars.setdefault((array.dtype.str + str(array.shape), array.tobytes()), array)
-        storage = self.weights.get(array, ("plain",), lambda a: a)
+        storage = self.weights.get((array,), ("plain",), lambda a: a)
         return View(storage, array.dtype, array.shape, dense_strides(array.shape))
 
     def zero(self, dtype: np.dtype) -> np.ndarray:
         """A constant scalar zero."""
         return np.zeros((), dtype)
 
-    def packed(self, value: Value, key: tuple[Any, ...], make: Callable[[np.ndarray], np.ndarray]) -> View:
-        """A constant in the layout that a kernel wants, packed once per model."""
-        assert value.data is not None
-        storage = self.weights.get(value.data, key, make)
+    def packed(self, values: Value | Sequence[Value], key: tuple[Any, ...], make: Callable[..., np.ndarray]) -> View:
+        """A constant (or several together) in the layout that a kernel wants, packed once per model."""
+        arrays = [value.data for value in ([values] if isinstance(values, Value) else values)]
+        storage = self.weights.get([array for array in arrays if array is not None], key, make)
         assert storage.array is not None
         return View(storage, storage.array.dtype, storage.array.shape, dense_strides(storage.array.shape))
 

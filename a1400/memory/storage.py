@@ -29,8 +29,8 @@ class Storage:
     first: int = -1
     last: int = -1
     offset: int = 0
-    #: what a weight was packed from; kept alive because weights are found by its identity
-    source: np.ndarray | None = None
+    #: what a weight was packed from; kept alive because weights are found by their identities
+    sources: tuple[np.ndarray, ...] = ()
 
     def __hash__(self) -> int:
         return id(self)

@@ -4,6 +4,7 @@ from a1400.ops import (  # noqa: F401 - importing a family registers its ops
     attention,
     convolution,
     indexing,
+    joined,
     linear,
     movement,
     normalization,

@@ -41,7 +41,7 @@ _PROLOGUE_FLOPS = {"reduce": 64, "matmul": 1}
 _PROLOGUE_FLOPS_OTHERS = 8
 #: every column block of a matrix product computes its prologue again: only narrow ones take one
 _MATMUL_PROLOGUE_COLUMNS = 128
-_HEAVY = ("conv", "matmul", "conv_transpose")
+_HEAVY = ("conv", "matmul", "matmul_joined", "conv_transpose")
 
 
 @dataclass

@@ -17,10 +17,12 @@ from a1400.optimizer.folding import constant_folding, dead_code
 from a1400.optimizer.fusion import fusion
 from a1400.optimizer.layout import layout
 from a1400.optimizer.memo import Memo, canonicalise
+from a1400.optimizer.merging import merging
 from a1400.optimizer.precision import NARROW, PRECISIONS, narrow_storage
 from a1400.optimizer.recognition import recognition
 from a1400.optimizer.report import PassResult, Report
 from a1400.optimizer.rewriter import Context
+from a1400.optimizer.row_moves import row_moves
 from a1400.optimizer.shape_folding import shape_folding
 from a1400.optimizer.winograd import winograd
 
@@ -38,6 +40,8 @@ PASSES: dict[str, tuple[Pass, str]] = {
     "flattening": (flattening, "reorder a product's weights instead of transposing what it flattens"),
     "batch_norm_folding": (batch_norm_folding, "fold per-channel factors and shifts into weights and one bias"),
     "channel_mixing": (channel_mixing, "move 1x1 convolutions in front of the resizing of their input"),
+    "row_moves": (row_moves, "gather rows once instead of slicing and concatenating them several times"),
+    "merging": (merging, "make one product of several that multiply the same rows by constants"),
     "fusion": (fusion, "fuse pointwise nodes; attach them to the kernels that make or read their data"),
     "winograd": (winograd, "let 3 x 3 convolutions take the way with fewer multiplications, where that is faster"),
 }
@@ -46,7 +50,8 @@ PASSES: dict[str, tuple[Pass, str]] = {
 SCHEDULE = (
     "dead_code", "constant_folding", "shape_folding", "algebra", "common_subexpressions", "recognition",
     "layout", "shape_folding", "recognition", "layout", "shape_folding",
-    "flattening", "batch_norm_folding", "channel_mixing", "common_subexpressions", "fusion", "dead_code", "winograd",
+    "flattening", "batch_norm_folding", "channel_mixing", "common_subexpressions", "row_moves", "merging", "fusion",
+    "dead_code", "winograd",
 )  # fmt: skip
 
 

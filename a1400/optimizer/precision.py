@@ -42,11 +42,11 @@ READ_AS_IT_IS = "moves or resamples a float32 input"
 #: inputs that a kernel reads as one type; the others (scale, bias, mask, grid ...) have types of their own.
 #: "all", or positions; ops that are not here have their first input alone.
 _ONE_TYPE: dict[str, Any] = {
-    "matmul": "all", "conv": "all", "conv_transpose": "all", "recurrent": "all", "concat": "all",
-    "attention": (0, 1, 2), "scatter_elements": (0, 2), "scatter_nd": (0, 2),
+    "matmul": "all", "matmul_joined": "all", "conv": "all", "conv_transpose": "all", "recurrent": "all",
+    "concat": "all", "attention": (0, 1, 2), "scatter_elements": (0, 2), "scatter_nd": (0, 2),
 }  # fmt: skip
 #: products: their operands are narrowed even where they lie in memory as float32
-_PRODUCTS = frozenset({"matmul", "conv", "conv_transpose", "recurrent", "attention"})
+_PRODUCTS = frozenset({"matmul", "matmul_joined", "conv", "conv_transpose", "recurrent", "attention"})
 #: ops with an EPILOGUE slot whose kernel stores the type it reads
 _SAME_OUT = frozenset({"resize"})
 

@@ -16,8 +16,8 @@ Groups = tuple[tuple[int, ...], ...]
 
 #: ops whose kernels have an EPILOGUE slot; what they hand to it has the output's shape
 EPILOGUE_OPS = frozenset({
-    "conv", "conv_transpose", "matmul", "pool", "reduce", "softmax", "log_softmax", "layer_norm", "rms_norm",
-    "group_norm", "resize",
+    "conv", "conv_transpose", "matmul", "matmul_joined", "pool", "reduce", "softmax", "log_softmax", "layer_norm",
+    "rms_norm", "group_norm", "resize",
 })  # fmt: skip
 #: ops whose kernels have a PROLOGUE slot on input 0
 PROLOGUE_OPS = frozenset({"reduce", "softmax", "log_softmax", "layer_norm", "rms_norm", "matmul"})
@@ -49,7 +49,7 @@ def epilogue_groups(node: Node) -> Groups:
     """Axes of the output that each coordinate of the node's EPILOGUE slot stands for."""
     rank = node.output.rank
     axes = tuple(range(rank))
-    if node.op == "matmul":
+    if node.op in ("matmul", "matmul_joined"):
         return _matmul_groups(node)
     if node.op == "reduce":
         return _reduce_groups(node)[1]

@@ -4,6 +4,7 @@ from a1400.engine.lower import (  # noqa: F401 - importing a family registers it
     attention,
     convolution,
     indexing,
+    joined,
     linear,
     movement,
     normalization,

@@ -65,3 +65,30 @@ def matmul_half(g: Graph) -> Feeds:
     return b.out(
         g.op("add", g.op("max", wide, b.const(np.float16(0))), r), head, g.op("tanh", back), scores, context
     )
+
+
+@graph
+def matmul_joined(g: Graph) -> Feeds:
+    """Several matrices as one: whole panels of 32 columns, and not; with an epilogue; rows that are not dense."""
+    b = Build(g)
+    x = b.input(f32(2, 9, 40))
+    w = [b.const(f32(40, n)) for n in (64, 32, 7, 5)]
+    biased = g.op("add", g.op("matmul_joined", x, *w[:3]), b.const(f32(103)))
+    half = b.input(f32(5, 12).astype(np.float16))
+    halves = [b.const(f32(12, 32).astype(np.float16)) for _ in range(2)]
+    return b.out(
+        biased, g.op("matmul_joined", x, w[2], w[3]), g.op("matmul_joined", g.op("transpose", x, perm=(1, 0, 2)), w[1]),
+        g.op("matmul_joined", half, *halves),
+    )  # fmt: skip
+
+
+@graph
+def matmul_heads(g: Graph) -> Feeds:
+    """Queries, keys and values of one input, of which keys are fewer: one product, read through slices."""
+    b = Build(g)
+    x = b.input(f32(2, 9, 40))
+    parts = []
+    for heads in (4, 2, 2):
+        y = g.op("add", g.op("matmul", x, b.const(f32(40, heads * 16))), b.const(f32(heads * 16)))
+        parts.append(g.op("transpose", g.op("reshape", y, shape=(2, 9, heads, 16)), perm=(0, 2, 1, 3)))
+    return b.out(g.op("attention", *parts, scale=0.25, causal=False, causal_offset=0))
