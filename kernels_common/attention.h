@@ -69,7 +69,7 @@ KERNEL_ENTRY {
                 const int t = tx + c * SIDE;
                 float x = -A_INF;
                 if (s < queries && t < keys && !(causal && t0 + t > s0 + s + causal_offset))
-                    x = SCORE(dot[r][c] * scale, b, h, t0 + t, s0 + s);
+                    x = SCORE(dot[r][c] * scale, b, h, s0 + s, t0 + t);
                 dot[r][c] = x;
                 score[s * PITCH + t] = x;
             }

@@ -88,7 +88,7 @@ KERNEL_ENTRY {
                 score[a] = -A_INF;
                 if (t < seen[r]) {
                     const int h = head * group + (row0 + r) / S, s = (row0 + r) % S;
-                    score[a] = SCORE(x, b, h, t, s);
+                    score[a] = SCORE(x, b, h, s, t);
                 }
                 high = fmax(high, score[a]); /* not a NaN: it shows in the sum */
             }

@@ -28,7 +28,7 @@ FN int attention_visible(int s, int keys, int causal, int causal_offset) {
         UNROLL for (int j = 0; j < (count) / 8; j++)                                                                  \
             UNROLL for (int i = 0; i < 2; i++)                                                                        \
                 score[j][2 * r + i] =                                                                                 \
-                    SCORE(score[j][2 * r + i] * scale, b, h, min((t) + 8 * j + i, T_len - 1), row);                   \
+                    SCORE(score[j][2 * r + i] * scale, b, h, row, min((t) + 8 * j + i, T_len - 1));                   \
     }
 #endif
 

@@ -49,12 +49,20 @@ def _case(
     if mask == "keys":  # the same for all queries, fully masked for the last batch entry
         m = np.where(rng.random((b, t)) < 0.3, -np.inf, 0).astype(np.float32)
         m[-1] = -np.inf
-        code = SlotCode(apply("add", x, arg(1, F32)), (Operand(F32, 0),))
-        slots["SCORE"] = (code, ((m, 0, (t, 0, 1, 0)),))
+        code = SlotCode(apply("add", x, arg(1, F32)), (Operand(F32, 1),))
+        slots["SCORE"] = (code, ((m, 0, (t, 0, 0, 1)),))
     elif mask == "full":
         m = rng.normal(size=(h, s, t)).astype(np.float32)
+        code = SlotCode(apply("add", x, arg(1, F32)), (Operand(F32, 1),))
+        slots["SCORE"] = (code, ((m, 0, (0, s * t, t, 1)),))
+    elif mask == "turned":  # keys far apart
+        m = rng.normal(size=(t, s)).astype(np.float32)
         code = SlotCode(apply("add", x, arg(1, F32)), (Operand(F32, 2),))
-        slots["SCORE"] = (code, ((m, 0, (0, s * t, 1, t)),))
+        slots["SCORE"] = (code, ((m, 0, (0, 0, 1, s)),))
+    elif mask == "queries":  # the same for all keys: no change but where a query sees none
+        m = np.where(rng.random(s) < 0.3, -np.inf, 0).astype(np.float32)
+        code = SlotCode(apply("add", x, arg(1, F32)), (Operand(F32, 0),))
+        slots["SCORE"] = (code, ((m, 0, (0, 0, 1, 0)),))
     elif mask == "finite":
         code = SlotCode(apply("add", x, const(-1e9, F32)))
         slots["SCORE"] = (code, ())
@@ -62,12 +70,12 @@ def _case(
         m = np.zeros((b, t), np.float32)
         m[:, : t // 2] = np.finfo(np.float32).min
         m[-1] = np.finfo(np.float32).min
-        code = SlotCode(apply("add", x, arg(1, F32)), (Operand(F32, 0),))
-        slots["SCORE"] = (code, ((m, 0, (t, 0, 1, 0)),))
+        code = SlotCode(apply("add", x, arg(1, F32)), (Operand(F32, 1),))
+        slots["SCORE"] = (code, ((m, 0, (t, 0, 0, 1)),))
     elif mask == "bool":
         keep = rng.random((s, t)) < 0.6
-        code = SlotCode(apply("where", arg(1, np.dtype(np.bool_)), x, const(-np.inf, F32)), (Operand(keep.dtype, 2),))
-        slots["SCORE"] = (code, ((keep, 0, (0, 0, 1, t)),))
+        code = SlotCode(apply("where", arg(1, np.dtype(np.bool_)), x, const(-np.inf, F32)), (Operand(keep.dtype, 1),))
+        slots["SCORE"] = (code, ((keep, 0, (0, 0, t, 1)),))
     shape = (b, s, h, dv) if bshd else (b, h, s, dv)
     return Case(name, arrays, values, {"o": (shape, "T")}, {"T": dtype}, slots)
 
@@ -88,6 +96,12 @@ def cases() -> Iterator[Case]:
     yield _case("full_mask", 1, 2, 2, 45, 70, 24, 24, mask="full", gap=3)
     yield _case("bool_mask", 1, 2, 2, 17, 70, 24, 24, mask="bool")
     yield _case("finite_mask", 1, 1, 1, 34, 50, 16, 16, mask="finite")
+    yield _case("turned_mask", 1, 2, 2, 19, 41, 16, 40, mask="turned")
+    yield _case("queries_mask", 1, 2, 2, 20, 23, 32, 32, mask="queries", causal=True)
+    yield _case("causal_mask", 2, 2, 1, 31, 31, 32, 48, causal=True, mask="full")
+    yield _case("window", 6, 3, 3, 49, 49, 32, 32, bshd=True, mask="full")
+    yield _case("long_causal", 1, 1, 1, 130, 290, 40, 24, causal=True, mask="keys", spread=3)
+    yield _case("long", 1, 2, 1, 111, 513, 33, 65, spread=2)
     yield _case("wide", 1, 1, 1, 35, 33, 128, 100)
     yield _case("widest", 1, 1, 1, 33, 34, 256, 250)
     yield _case("no_keys", 1, 1, 1, 2, 0, 16, 16)

@@ -1,192 +1,191 @@
 #include "exp_below.clh"
 #include "lanes.clh"
 
-/* A work-item takes 32 queries of one head and walks over the keys in blocks.  Queries live in the lanes of two
- * vectors, so that scores, the softmax's running maximum and sum, and the output accumulators are all lane-wise: keys
- * and values are read in place, one scalar for 32 multiply-adds, and only the queries and the output are transposed.
+/* A work-item takes blocks of 12 queries of one head: every splits-th, so that work is even where keys are hidden.
  *
- * The last block of a long sequence starts at S - 32, so that its lanes are all inside, and stores only its own rows. */
-#define LANES 32
-#define TILE 8 /* keys (then output columns) whose accumulators are in registers */
+ * It packs up to KEY_BLOCK keys, transposed, and values into panels of 32 columns once for all its queries.  A block's
+ * scores of all these keys are one product, lie in the first-level cache, get maximum and exponentials by vectors along
+ * the keys, and are a factor of the second product.  Where all keys fit, that is all; else sums and outputs of HELD
+ * blocks of queries wait in private memory, and are rescaled when later keys raise a maximum (online softmax). */
+#define MR 12
+/* between rows of queries and of scores; no multiple of 1 KiB, so that rows fall into different cache sets */
+#define LD ((MAX_D > KEY_BLOCK ? MAX_D : KEY_BLOCK) + 16)
+#define WIDE ((MAX_D + 31) / 32 * 32)
+#define HELD (1536 / WIDE) /* panels are packed anew for so many blocks where keys do not fit */
 
-typedef struct {
-    float16 a, b;
-} lanes_t;
+#include "attention_micro.clh"
 
-/* the queries, transposed: qt[d] holds dimension d of all lanes, times scale */
-FN void attention_queries(GPTR(const T) q, int q_s, int D, int lanes, float scale, lanes_t *qt) {
-    for (int side = 0; side < 2; side++) {
-        const int here = clamp(lanes - side * 16, 0, 16);
-        GPTR(const T) rows = q + side * 16 * q_s;
+/* panels[t / 32][d][t % 32] = k[t][d]; the columns up to the next multiple of 16 repeat the last key */
+FN void attention_keys(GPTR(const T) k, int k_t, int keys, int D, float *panels) {
+    for (int t = 0; t < keys; t += 16) {
+        float *to = panels + t / 32 * 32 * D + t % 32;
         int d = 0;
-        if (here == 16)
-            for (; d + 16 <= D; d += 16) {
-                float16 r[16];
-                UNROLL for (int i = 0; i < 16; i++) r[i] = T_load_v(rows, i * q_s + d) * scale;
-                lanes_transpose(r);
-                if (side == 0)
-                    UNROLL for (int i = 0; i < 16; i++) qt[d + i].a = r[i];
-                else
-                    UNROLL for (int i = 0; i < 16; i++) qt[d + i].b = r[i];
-            }
-        for (; d < D; d++) {
-            float *to = (float *)&qt[d] + side * 16;
-            for (int i = 0; i < 16; i++) to[i] = i < here ? T_load(rows, i * q_s + d) * scale : 0.0f;
-        }
-    }
-}
-
-/* scores of TILE keys */
-FN void attention_dots(GPTR(const T) k, int k_t, int last, int D, const lanes_t *qt, float16 *a, float16 *b) {
-    GPTR(const T) row[TILE];
-    UNROLL for (int i = 0; i < TILE; i++) {
-        row[i] = k + min(i, last) * k_t;
-        a[i] = b[i] = 0.0f;
-    }
-    for (int d = 0; d < D; d++) {
-        const float16 qa = qt[d].a, qb = qt[d].b;
-        UNROLL for (int i = 0; i < TILE; i++) {
-            const float16 x = T_load(row[i], d);
-            a[i] = fma(x, qa, a[i]);
-            b[i] = fma(x, qb, b[i]);
-        }
-    }
-}
-
-FN void attention_values(GPTR(const T) v, int v_t, int keys, const lanes_t *p, lanes_t alpha, lanes_t *out) {
-    float16 a[TILE], b[TILE];
-    UNROLL for (int i = 0; i < TILE; i++) {
-        a[i] = out[i].a * alpha.a;
-        b[i] = out[i].b * alpha.b;
-    }
-    for (int t = 0; t < keys; t++) {
-        const float16 pa = p[t].a, pb = p[t].b;
-        UNROLL for (int i = 0; i < TILE; i++) {
-            const float16 x = T_load(v, t * v_t + i);
-            a[i] = fma(x, pa, a[i]);
-            b[i] = fma(x, pb, b[i]);
-        }
-    }
-    UNROLL for (int i = 0; i < TILE; i++) {
-        out[i].a = a[i];
-        out[i].b = b[i];
-    }
-}
-
-FN void attention_value(GPTR(const T) v, int v_t, int keys, const lanes_t *p, lanes_t alpha, lanes_t *out) {
-    float16 a = out->a * alpha.a, b = out->b * alpha.b;
-    for (int t = 0; t < keys; t++) {
-        const float16 x = T_load(v, t * v_t);
-        a = fma(x, p[t].a, a);
-        b = fma(x, p[t].b, b);
-    }
-    out->a = a;
-    out->b = b;
-}
-
-FN void attention_store(GPTR(T) o, int o_s, int DV, int first, int lanes, const lanes_t *out) {
-    for (int side = 0; side < 2; side++) {
-        const int begin = clamp(first - side * 16, 0, 16), end = clamp(lanes - side * 16, 0, 16);
-        GPTR(T) rows = o + side * 16 * o_s;
-        int d = 0;
-        for (; d + 16 <= DV && begin < end; d += 16) {
+        for (; d + 16 <= D; d += 16) {
             float16 r[16];
-            UNROLL for (int i = 0; i < 16; i++) r[i] = side == 0 ? out[d + i].a : out[d + i].b;
+            UNROLL for (int i = 0; i < 16; i++) r[i] = T_load_v(k, min(t + i, keys - 1) * k_t + d);
             lanes_transpose(r);
-            if (begin == 0 && end == 16)
-                UNROLL for (int i = 0; i < 16; i++) T_store_v(rows, i * o_s + d, r[i]);
-            else
-                for (int i = begin; i < end; i++) T_store_v(rows, i * o_s + d, r[i]);
+            UNROLL for (int i = 0; i < 16; i++) vstore16(r[i], 0, to + (d + i) * 32);
         }
-        for (; d < DV; d++) {
-            const float *from = (const float *)&out[d] + side * 16;
-            for (int i = begin; i < end; i++) T_store(rows, i * o_s + d, from[i]);
-        }
+        for (; d < D; d++)
+            for (int i = 0; i < 16; i++) to[d * 32 + i] = T_load(k, min(t + i, keys - 1) * k_t + d);
+    }
+}
+
+/* panels[d / 32][t][d % 32] = v[t][d], zeros up to the next multiple of 16 columns */
+FN void attention_values(GPTR(const T) v, int v_t, int keys, int DV, float *panels) {
+    for (int t = 0; t < keys; t++) {
+        float *to = panels + t * 32;
+        int d = 0;
+        for (; d + 16 <= DV; d += 16) vstore16(T_load_v(v, t * v_t + d), 0, to + d / 32 * 32 * keys + d % 32);
+        if (d == DV) continue;
+        to += d / 32 * 32 * keys + d % 32;
+        for (int i = 0; i < 16; i++) to[i] = d + i < DV ? T_load(v, t * v_t + d + i) : 0.0f;
+    }
+}
+
+FN void attention_queries(GPTR(const T) q, int q_s, int rows, int D, float scale, float *to) {
+    for (int r = 0; r < rows; r++) {
+        int d = 0;
+        for (; d + 16 <= D; d += 16) vstore16(T_load_v(q, r * q_s + d) * scale, 0, to + r * LD + d);
+        for (; d < D; d++) to[r * LD + d] = T_load(q, r * q_s + d) * scale;
     }
 }
 
 KERNEL_ENTRY {
-    const int blocks = (S + LANES - 1) / LANES;
-    const int block = group_id(0) % blocks;
-    const int h = group_id(0) / blocks % H;
-    const int b = group_id(0) / blocks / H;
-    const int lanes = min(S, LANES);
-    const int s0 = min(block * LANES, S - lanes); /* the query in lane 0 */
-    const int first = block * LANES - s0;         /* the first lane that is this work-item's to store */
+    const int blocks = (S + MR - 1) / MR, splits = group_count(0) / (B * H);
+    const int split = group_id(0) % splits;
+    const int h = group_id(0) / splits % H;
+    const int b = group_id(0) / splits / H;
+    GPTR(const T) qp = q + q_off + b * q_b + h * q_h;
     GPTR(const T) kp = k + k_off + b * k_b + h * HK / H * k_h;
     GPTR(const T) vp = v + v_off + b * v_b + h * HK / H * v_h;
+    GPTR(T) op = o + o_off + b * o_b + h * o_h;
     const int16 lane = (int16)(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
-    int t_end = T_len;
-    if (causal) t_end = clamp(s0 + lanes + causal_offset, 0, T_len);
+    /* vectors, so that they are aligned as such */
+    float16 key_vectors[KEY_BLOCK * MAX_D / 16], value_vectors[KEY_BLOCK * WIDE / 16], query_vectors[MR * LD / 16];
+    float16 score_vectors[MR * LD / 16], out_vectors[HELD * MR * WIDE / 16], row_vectors[2];
+    float *key_panels = (float *)key_vectors, *value_panels = (float *)value_vectors;
+    float *query = (float *)query_vectors, *scores = (float *)score_vectors;
+    float *base = (float *)row_vectors, *alpha = base + 16;
+    float16 tops[HELD], sums[HELD]; /* a row in each lane */
+    int packed = 0;                 /* keys from the first on that lie in the panels */
 
-    lanes_t qt[MAX_D], out[MAX_D], p[KEY_BLOCK];
-    attention_queries(q + q_off + b * q_b + h * q_h + s0 * q_s, q_s, D, lanes, scale, qt);
-    for (int d = 0; d < DV; d++) out[d].a = out[d].b = 0.0f;
-    lanes_t top, sum;
-    top.a = top.b = -A_INF;
-    sum.a = sum.b = 0.0f;
-
-    for (int t0 = 0; t0 < t_end; t0 += KEY_BLOCK) {
-        const int keys = min(KEY_BLOCK, t_end - t0);
-        const int diagonal = causal && t0 + keys > s0 + causal_offset + 1;
-        lanes_t high = top;
-        for (int t = 0; t < keys; t += TILE) {
-            float16 sa[TILE], sb[TILE];
-            const int last = keys - t - 1;
-            attention_dots(kp + (t0 + t) * k_t, k_t, last, D, qt, sa, sb);
-            UNROLL for (int i = 0; i < TILE; i++) {
-                if (i > last) continue;
-                const int key = t0 + t + i;
-                if (S >= LANES) {
-                    sa[i] = SCORE_V(sa[i], b, h, key, s0);
-                    sb[i] = SCORE_V(sb[i], b, h, key, s0 + 16);
-                } else { /* no room for a vector of operands */
-                    float x[LANES];
-                    vstore16(sa[i], 0, x);
-                    vstore16(sb[i], 1, x);
-                    for (int j = 0; j < lanes; j++) x[j] = SCORE(x[j], b, h, key, s0 + j);
-                    sa[i] = vload16(0, x);
-                    sb[i] = vload16(1, x);
-                }
-                if (diagonal) {
-                    const int16 seen = key - causal_offset - s0; /* lanes from here on see the key */
-                    sa[i] = lane >= seen ? sa[i] : (float16)(-A_INF);
-                    sb[i] = lane + 16 >= seen ? sb[i] : (float16)(-A_INF);
-                }
-                p[t + i].a = sa[i];
-                p[t + i].b = sb[i];
-                high.a = high.a > sa[i] ? high.a : sa[i];
-                high.b = high.b > sb[i] ? high.b : sb[i];
+    for (int first = split; first < blocks; first += HELD * splits) {
+        const int held = min(HELD, (blocks - first + splits - 1) / splits);
+        const int s_end = min(S, (first + (held - 1) * splits + 1) * MR);
+        const int t_end = causal ? clamp(s_end + causal_offset, 0, T_len) : T_len;
+        int t0 = 0;
+        do {
+            const int keys = min(KEY_BLOCK, t_end - t0);
+            if (t0 > 0 || packed < keys) {
+                attention_keys(kp + t0 * k_t, k_t, keys, D, key_panels);
+                attention_values(vp + t0 * v_t, v_t, keys, DV, value_panels);
+                packed = keys;
             }
-        }
-        /* where nothing is seen yet, any finite reference makes the weights 0 */
-        lanes_t base, alpha;
-        base.a = high.a == -A_INF ? (float16)(0.0f) : high.a;
-        base.b = high.b == -A_INF ? (float16)(0.0f) : high.b;
-        alpha.a = exp_below(top.a - base.a);
-        alpha.b = exp_below(top.b - base.b);
-        top = high;
-        sum.a *= alpha.a;
-        sum.b *= alpha.b;
-        for (int t = 0; t < keys; t++) {
-            const float16 ea = exp_below(p[t].a - base.a), eb = exp_below(p[t].b - base.b);
-            p[t].a = ea;
-            p[t].b = eb;
-            sum.a += ea;
-            sum.b += eb;
-        }
-        GPTR(const T) values = vp + t0 * v_t;
-        int d = 0;
-        for (; d + TILE <= DV; d += TILE) attention_values(values + d, v_t, keys, p, alpha, out + d);
-        for (; d < DV; d++) attention_value(values + d, v_t, keys, p, alpha, out + d);
+            for (int i = 0; i < held; i++) {
+                const int s0 = (first + i * splits) * MR, rows = min(MR, S - s0);
+                const int visible = causal ? clamp(s0 + rows + causal_offset - t0, 0, keys) : keys;
+                float *out = (float *)out_vectors + i * MR * WIDE;
+                if (t0 == 0) {
+                    tops[i] = -A_INF;
+                    sums[i] = 0.0f;
+                    if (visible == 0)
+                        for (int j = 0; j < MR * WIDE; j++) out[j] = 0.0f;
+                }
+                if (visible > 0) {
+                    attention_queries(qp + s0 * q_s, q_s, rows, D, scale, query);
+                    for (int t = 0; t < visible; t += 32)
+                        attention_panel(rows, visible - t, query, key_panels + t * D, D, scores + t, LD, 1, alpha);
+                    float16 part[16];
+                    for (int r = 0; r < 16; r++) part[r] = -A_INF;
+                    for (int r = 0; r < rows; r++) {
+                        float *row = scores + r * LD;
+                        const int seen = causal ? clamp(s0 + r + 1 + causal_offset - t0, 0, visible) : visible;
+                        const int whole = seen / 16 * 16;
+                        float16 high = -A_INF;
+#ifdef SCORE_EMPTY
+                        for (int t = 0; t < whole; t += 16) {
+                            const float16 x = vload16(0, row + t);
+                            high = high > x ? high : x;
+                        }
+                        if (whole < seen) {
+                            const float16 x = lane < seen - whole ? vload16(0, row + whole) : (float16)(-A_INF);
+                            high = high > x ? high : x;
+                        }
+#else
+                        /* a ragged end is the last 16 scores, taken before the others change; where there are fewer,
+                         * other keys' operands serve, or else one at a time */
+                        const int s = s0 + r, at = max(seen - 16, 0);
+                        float16 tail = vload16(0, row + at);
+                        if (whole < seen) {
+                            if (t0 + at + 16 <= T_len) {
+                                tail = SCORE_V(tail, b, h, s, t0 + at);
+                            } else {
+                                float x[16];
+                                vstore16(tail, 0, x);
+                                for (int j = 0; j < seen; j++) x[j] = SCORE(x[j], b, h, s, t0 + j);
+                                tail = vload16(0, x);
+                            }
+                        }
+                        for (int t = 0; t < whole; t += 16) {
+                            const float16 x = SCORE_V(vload16(0, row + t), b, h, s, t0 + t);
+                            vstore16(x, 0, row + t);
+                            high = high > x ? high : x;
+                        }
+                        if (whole < seen) {
+                            vstore16(tail, 0, row + at);
+                            tail = lane < seen - at ? tail : (float16)(-A_INF);
+                            high = high > tail ? high : tail;
+                        }
+#endif
+                        part[r] = high;
+                    }
+                    /* where nothing is seen yet, any finite reference makes the weights 0 */
+                    const float16 before = tops[i], here = lanes_across_max(part);
+                    const float16 top = before > here ? before : here;
+                    const float16 reference = top == -A_INF ? (float16)(0.0f) : top;
+                    const float16 rescale = exp_below(before - reference);
+                    vstore16(reference, 0, base);
+                    vstore16(rescale, 0, alpha);
+                    tops[i] = top;
+                    for (int r = 0; r < rows; r++) {
+                        float *row = scores + r * LD;
+                        const int seen = causal ? clamp(s0 + r + 1 + causal_offset - t0, 0, visible) : visible;
+                        const float16 shift = base[r];
+                        float16 sum = 0.0f;
+                        int t = 0;
+                        for (; t + 16 <= seen; t += 16) {
+                            const float16 e = exp_below(vload16(0, row + t) - shift);
+                            vstore16(e, 0, row + t);
+                            sum += e;
+                        }
+                        if (t < seen) {
+                            const float16 e = exp_below(vload16(0, row + t) - shift);
+                            const float16 kept = lane < seen - t ? e : (float16)(0.0f);
+                            vstore16(kept, 0, row + t);
+                            sum += kept;
+                            t += 16;
+                        }
+                        for (; t < visible; t += 16) vstore16((float16)(0.0f), 0, row + t);
+                        part[r] = sum;
+                    }
+                    sums[i] = sums[i] * rescale + lanes_across_sum(part);
+                    for (int d = 0; d < DV; d += 32)
+                        attention_panel(rows, DV - d, scores, value_panels + d * packed, visible, out + d, WIDE, t0 == 0,
+                                        alpha);
+                }
+                if (t0 + KEY_BLOCK < t_end) continue;
+                vstore16(sums[i] == 0.0f ? (float16)(0.0f) : 1.0f / sums[i], 0, base);
+                for (int r = 0; r < rows; r++) {
+                    const float inverse = base[r];
+                    const int to = (s0 + r) * o_s;
+                    int d = 0;
+                    for (; d + 16 <= DV; d += 16) T_store_v(op, to + d, vload16(0, out + r * WIDE + d) * inverse);
+                    for (; d < DV; d++) T_store(op, to + d, out[r * WIDE + d] * inverse);
+                }
+            }
+            t0 += KEY_BLOCK;
+        } while (t0 < t_end);
+        if (t_end > KEY_BLOCK) packed = 0;
     }
-
-    lanes_t inverse;
-    inverse.a = sum.a == 0.0f ? (float16)(0.0f) : 1.0f / sum.a;
-    inverse.b = sum.b == 0.0f ? (float16)(0.0f) : 1.0f / sum.b;
-    for (int d = 0; d < DV; d++) {
-        out[d].a *= inverse.a;
-        out[d].b *= inverse.b;
-    }
-    attention_store(o + o_off + b * o_b + h * o_h + s0 * o_s, o_s, DV, first, lanes, out);
 }

@@ -45,7 +45,7 @@ KERNEL_ENTRY {
                 if (t + i >= keys) continue;
                 float x = attention_total(dot[i]);
                 for (int e = d; e < D; e++) x += query[e] * T_load(row[i], e);
-                x = SCORE(x, b, h, t0 + t + i, s);
+                x = SCORE(x, b, h, s, t0 + t + i);
                 p[t + i] = x;
                 high = x > high ? x : high;
             }

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
-
 import numpy as np
 
 from a1400.engine.lower.linear import Product, emit_product
@@ -11,7 +9,7 @@ from a1400.engine.lower.movement import merged_result
 from a1400.engine.lowering import Lowering, lowers, split_inputs
 from a1400.graph.graph import Node, Value
 from a1400.kernels import expr as expressions
-from a1400.kernels.attention import CPU_LANES
+from a1400.kernels.attention import choose_tunables
 from a1400.kernels.spec import REGISTRY, SlotArgument, SlotCode
 from a1400.memory.storage import View
 
@@ -41,9 +39,9 @@ def _attention(lw: Lowering, node: Node) -> None:
     slots = {}
     if (score := _score(lw, mask, q.dtype, (b, h, s, t))) is not None:
         slots["SCORE"] = score
-    lw.launch(
-        "attention", {"T": q.dtype}, {"q": q.ref(), "k": k.ref(), "v": v.ref(), "o": target.ref()}, scalars, slots=slots
-    )
+    buffers = {"q": q.ref(), "k": k.ref(), "v": v.ref(), "o": target.ref()}
+    tunables = choose_tunables(lw.info, q.dtype, scalars)
+    lw.launch("attention", {"T": q.dtype}, buffers, scalars, tunables=tunables, slots=slots)
 
 
 def _unit_rows(lw: Lowering, value: Value | None) -> View:
@@ -56,7 +54,7 @@ def _unit_rows(lw: Lowering, value: Value | None) -> View:
 def _score(
     lw: Lowering, mask: Value | None, dtype: np.dtype, shape: tuple[int, ...]
 ) -> tuple[SlotCode, list[SlotArgument]] | None:
-    """The mask as an expression on the scores; the slot's coordinates are (b, h, key, query)."""
+    """The mask as an expression on the scores; the slot's coordinates are (b, h, query, key)."""
     if mask is None:
         return None
     value = expressions.arg(0, np.dtype(np.float32))
@@ -65,26 +63,7 @@ def _score(
         body = expressions.apply("where", operand, value, expressions.const(-np.inf, np.dtype(np.float32)))
     else:
         body = expressions.apply("add", value, expressions.cast(operand, np.dtype(np.float32)))
-    view = _queries_inside(lw, mask) if lw.info.kind == "cpu" and shape[2] >= CPU_LANES else lw.view(mask)
-    return lw.slot(body, [view], shape, [[0], [1], [3], [2]])
-
-
-def _queries_inside(lw: Lowering, mask: Value) -> View:
-    """The mask as vectors of queries can read it: consecutive or the same along the queries.
-
-    A constant is turned once per model, another mask once for all nodes that read it.
-    """
-    view = lw.view(mask)
-    if mask.rank < 2 or view.strides[-2] in (0, 1) or view.shape[-2] == 1:
-        return view
-    swap = (*range(mask.rank - 2), mask.rank - 1, mask.rank - 2)
-    if mask.is_constant:
-        return lw.packed(mask, ("queries_inside",), partial(_turned, swap)).transpose(swap)
-    return lw.derived(mask, "queries_inside", lambda: lw.dense_view(view.transpose(swap)).transpose(swap))
-
-
-def _turned(axes: tuple[int, ...], array: np.ndarray) -> np.ndarray:
-    return array.transpose(axes)
+    return lw.slot(body, [mask], shape, [[0], [1], [2], [3]])
 
 
 def _composed(lw: Lowering, node: Node, q: View, k: View, v: View, mask: Value | None, target: View) -> None:
