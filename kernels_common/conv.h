@@ -31,7 +31,7 @@ KERNEL_ENTRY {
             const int id = base_d[row] + kd * dd, ih = base_h[row] + kh * dh, iw = base_w[row] + kw * dw;
             ACC_r v = (ACC_r)0;
             if (k < depth && m0 + row < rows && id >= 0 && id < D && ih >= 0 && ih < H && iw >= 0 && iw < W)
-                v = (ACC_r)TA_load(x, x_off + (((image[row] * D + id) * H + ih) * W + iw) * x_ld + g * cg + channel);
+                v = (ACC_r)TA_load(x, x_off + image[row] * x_n + ((id * H + ih) * W + iw) * x_ld + (g * cg + channel) * x_c);
             ta[thread % BK * TILE_A_LD + row] = v;
         }
         for (int i = thread; i < BN * BK; i += TILE_THREADS) {

@@ -17,9 +17,9 @@ KERNEL_ENTRY {
                         for (int kw = 0; kw < KW; kw++, at += cg * 32) {
                             const int id = id0 + kd * dd, ih = ih0 + kh * dh, iw = iw0 + kw * dw;
                             if (id >= 0 && id < D && ih >= 0 && ih < H && iw >= 0 && iw < W) {
-                                const int source = x_off + (((b * D + id) * H + ih) * W + iw) * x_ld + g * cg;
+                                const int source = x_off + b * x_n + ((id * H + ih) * W + iw) * x_ld + g * cg * x_c;
                                 for (int c = 0; c < cg; c++)
-                                    sum += (ACC_r)TA_load(x, source + c) * (ACC_r)TB_load(w, at + c * 32);
+                                    sum += (ACC_r)TA_load(x, source + c * x_c) * (ACC_r)TB_load(w, at + c * 32);
                             }
                         }
                     }

@@ -2,12 +2,15 @@
 
 ========  ================================================================================================
 ``conv``  in x: TA [N, D, H, W, C], in w: TB packed by ``conv_pack.pack_conv``, out y: TC [N, OD, OH, OW, OC];
-          scalars of ``conv_shape.PARAMS`` (``conv_shape.conv_scalars`` makes them from shapes); types TA TB TC ACC
+          scalars of ``conv_shape.PARAMS`` and ``IMAGE_STRIDES`` (``conv_scalars`` and ``with_image_strides`` make them
+          from shapes); types TA TB TC ACC
 ========  ================================================================================================
 
 Slot ``EPILOGUE(v; b, m, n)`` on sums of type ACC: image, output pixel within the image, output channel.  Pixels
 may be further apart than their channels (``x_ld``, ``y_ld``), so that inputs and outputs can be channel ranges of
-wider images.  1 x 1 convolutions of stride 1 are matrix products: use ``gemm_packed``.
+wider images.  An input's channels may lie apart (``x_n``, ``x_c``): the first layer reads a picture [N, C, H, W] in
+place.  The variant ``cpu`` is fast at that where channels are few; tensor cores need them side by side.  1 x 1
+convolutions of stride 1 are matrix products: use ``gemm_packed``.
 """
 
 from __future__ import annotations
@@ -83,7 +86,7 @@ conv = register(
     KernelSpec(
         name="conv",
         doc="Convolution of channels-last images.",
-        params=params(conv_shape.PARAMS),
+        params=params(conv_shape.PARAMS + conv_shape.IMAGE_STRIDES),
         types=TYPE_VARIABLES,
         slots=SLOTS,
         variants=(

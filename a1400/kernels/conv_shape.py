@@ -44,6 +44,12 @@ int y_off
 int y_ld
 """
 
+#: of ``conv`` alone, behind PARAMS: images whose channels lie apart, as in [N, C, H, W]
+IMAGE_STRIDES = """
+int x_n      # elements from one input image to the next
+int x_c      # and from one channel to the next
+"""
+
 
 def conv_scalars(
     x: Sequence[int], y: Sequence[int], kernel: Sequence[int], strides: Sequence[int], pads: Sequence[int],
@@ -68,6 +74,12 @@ def conv_scalars(
         values.update(zip(names, numbers))
     values |= {"x_off": x_off, "x_ld": x_ld or int(x[-1]), "y_off": y_off, "y_ld": y_ld or int(y[-1])}
     return values
+
+
+def with_image_strides(scalars: Mapping[str, int], image: int = 0, channel: int = 1) -> dict[str, int]:
+    """Scalars of ``conv`` from those of :func:`conv_scalars`; the defaults are an image's pixels side by side."""
+    pixels = scalars["D"] * scalars["H"] * scalars["W"]
+    return {**scalars, "x_n": image or pixels * scalars["x_ld"], "x_c": channel}
 
 
 def ints(s: Scalars) -> dict[str, int]:
@@ -112,7 +124,8 @@ def input_view(x: np.ndarray, i: Mapping[str, int]) -> np.ndarray:
     """``[N, D, H, W, C]`` view of the input buffer."""
     d, h, w = triple(i, "D H W")
     ld = i["x_ld"]
-    return strided(x, i["x_off"], (i["N"], d, h, w, i["C"]), (d * h * w * ld, h * w * ld, w * ld, ld, 1))
+    strides = (i.get("x_n", d * h * w * ld), h * w * ld, w * ld, ld, i.get("x_c", 1))
+    return strided(x, i["x_off"], (i["N"], d, h, w, i["C"]), strides)
 
 
 def store_output(value: np.ndarray, i: Mapping[str, int], case: Case) -> dict[str, np.ndarray]:

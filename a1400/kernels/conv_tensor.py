@@ -136,10 +136,13 @@ def _tf32_types(info: DeviceInfo, types: Mapping[str, np.dtype]) -> bool:
 
 
 def supports(gather: int) -> Callable[[Scalars], bool]:
-    """Whether ``gather`` channels can be copied at once."""
+    """Whether ``gather`` channels can be copied at once: channels lie side by side, images one behind the other."""
 
     def divides(s: Scalars) -> bool:
         groups = int(s["groups"])
+        dense = int(s["D"]) * int(s["H"]) * int(s["W"]) * int(s["x_ld"])
+        if (s.get("x_c", 1), s.get("x_n", dense)) != (1, dense):
+            return False
         sizes = (int(s["C"]) // groups, int(s["x_ld"]), int(s["x_off"]))
         return all(size % gather == 0 for size in sizes) and groups * phases(s) <= MOST_BATCH_GROUPS
 

@@ -37,7 +37,7 @@ __attribute__((reqd_work_group_size(1, 1, 1))) KERNEL_ENTRY {
             for (int r = rows; r < MR; r++) block_zero(block + r * CONV_LD, C); /* narrow panels compute all rows */
             for (int p = k0 * run / 32; p * 32 < k1 * run; p++) {
                 const int n = p * 32, n1 = min(n + 32, k1 * run);
-                conv_panel(rows, columns - n, block, row, 1, C, &no_tap, w + p * C * 32, 0, sums, 1);
+                conv_panel(rows, columns - n, block, row, 1, C, &no_tap, &no_tap, w + p * C * 32, 1, sums, 1);
                 const int left = margin + (i0 * sw - pw - ow0) * OC;
                 for (int kh = max(n / run, k0); kh * run < n1; kh++) {
                     const int begin = max(kh * run, n), count = min(kh * run + run, n1) - begin;

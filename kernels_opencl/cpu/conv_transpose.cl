@@ -96,7 +96,7 @@ __attribute__((reqd_work_group_size(1, 1, 1))) KERNEL_ENTRY {
                     const int n = p * 32;
                     float16 *s = sums + (p - p0) * MR * 2;
                     GPTR(const TB) panel = w + ((g * panels + p) * KD * KH * KW * cg + before * cg + k0) * 32;
-                    conv_panel(rows, columns - n, block, row, 1, k1 - k0, &no_tap, panel, 0, s, k0 == 0);
+                    conv_panel(rows, columns - n, block, row, 1, k1 - k0, &no_tap, &no_tap, panel, 1, s, k0 == 0);
                     if (more) continue;
 #define FINISH_OUT y
 #define ROW_AT(r) (y_off + (image[r] * pixels + pixel[r]) * y_ld)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from math import prod
 from typing import Any
 
@@ -18,10 +19,10 @@ from a1400.graph.graph import Node, Value
 from a1400.kernels import conv as conv_kernel
 from a1400.kernels import conv_hopper, conv_pack, conv_spread, conv_tensor, gemm_pack
 from a1400.kernels import pool as pool_kernel
-from a1400.kernels.conv_shape import conv_scalars
+from a1400.kernels.conv_shape import conv_scalars, with_image_strides
 from a1400.kernels.gemm import accumulator
 from a1400.kernels.spec import REGISTRY
-from a1400.memory.storage import View
+from a1400.memory.storage import View, collapse_group
 
 
 def _image_slots(lw: Lowering, node: Node, stored: np.dtype, acc: np.dtype) -> dict[str, Any]:
@@ -45,7 +46,8 @@ def _conv(lw: Lowering, node: Node) -> None:
     if plain and not _narrow(lw, x, w, target):
         _pointwise_conv(lw, node, x, w, target, y_step)
         return
-    view, step = pixel_view(lw, x)
+    apart = _planes(lw, node, x, w)
+    view, step = (apart.view, apart.step) if apart else pixel_view(lw, x)
     scalars = conv_scalars(
         x.shape, node.output.shape, kernel, attrs["strides"], attrs["low"], attrs["dilations"], groups,
         x_off=view.offset, x_ld=step, y_off=target.offset, y_ld=y_step,
@@ -59,8 +61,9 @@ def _conv(lw: Lowering, node: Node) -> None:
         del scalars["groups"]  # depthwise means one input channel per group
         lw.launch("conv_depthwise", types, buffers, scalars, slots=slots)
         return
-    if emit_winograd(lw, node, w, types, buffers, scalars, slots):
+    if apart is None and emit_winograd(lw, node, w, types, buffers, scalars, slots):
         return
+    scalars = with_image_strides(scalars, apart.image, apart.channel) if apart else with_image_strides(scalars)
     buffers["w"] = _weights(
         lw, w, ("pack_conv", groups), lambda a: conv_pack.pack_conv(a, groups),
         lambda lw, value: _run_time_conv(lw, value, groups),
@@ -68,13 +71,39 @@ def _conv(lw: Lowering, node: Node) -> None:
     lw.launch("conv", types, buffers, scalars, tunables=_conv_tunables(lw, types, scalars, slots), slots=slots)
 
 
+@dataclass(frozen=True)
+class _Planes:
+    """An image whose channels lie apart: elements from pixel to pixel, image to image and channel to channel."""
+
+    view: View
+    step: int
+    image: int
+    channel: int
+
+
+def _planes(lw: Lowering, node: Node, x: Value, w: Value) -> _Planes | None:
+    """The input as planes of few channels, such as a picture [N, C, H, W], where the kernel for CPUs reads it in place;
+    None: as :func:`pixel_view` gives it."""
+    view, channels = lw.view(x), x.shape[-1]
+    few = 1 < channels <= 4 and channels * prod(w.shape[2:]) <= 256 and w.shape[1] == channels
+    step = collapse_group(view.shape, view.strides, list(range(1, x.rank - 1)))
+    if not few or step != 1 or view.strides[-1] <= 1 or view.strides[0] < 0 or "algorithm" in node.attrs:
+        return None
+    types = {"TA": x.dtype, "TB": w.dtype, "TC": node.output.dtype, "ACC": accumulator(x.dtype)}
+    return _Planes(view, step, view.strides[0], view.strides[-1]) if _on_cpu(lw, types) else None
+
+
+def _on_cpu(lw: Lowering, types: Mapping[str, np.dtype]) -> bool:
+    """Whether ``conv`` runs in its variant for CPUs."""
+    variant = REGISTRY["conv"].variant("cpu")
+    return lw.info.kind == "cpu" and lw.info.backend in variant.backends and variant.requires(lw.info, types)
+
+
 def _narrow(lw: Lowering, x: Value, w: Value, target: View) -> bool:
     """Whether a 1x1 convolution is better off as ``conv``: that computes a last panel no wider than it is."""
     outputs, rows = w.shape[0], x.size // x.shape[-1]
     types = {"TA": x.dtype, "TB": w.dtype, "TC": target.dtype, "ACC": accumulator(x.dtype)}
-    variant = REGISTRY["conv"].variant("cpu")
-    on_cpu = lw.info.kind == "cpu" and lw.info.backend in variant.backends and variant.requires(lw.info, types)
-    return on_cpu and w.is_constant and rows >= 64 and outputs < 128 and 0 < outputs % 32 <= 24
+    return _on_cpu(lw, types) and w.is_constant and rows >= 64 and outputs < 128 and 0 < outputs % 32 <= 24
 
 
 def _conv_tunables(
