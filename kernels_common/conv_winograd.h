@@ -1,6 +1,9 @@
 /* A work-group takes TILES tiles and 32 output channels, a thread one of each: its products of all planes stay in
  * registers, and so does their way back.  The tiles' inputs are transformed KC channels at a time into local memory. */
 #include "common/conv_winograd_transform.h"
+#ifdef WINO_POOLED
+#include "common/pool_join.h"
+#endif
 
 KERNEL_ENTRY {
     LOCAL_ARRAY(float, v, WINO_PLANES * KC * TILES);
@@ -71,6 +74,31 @@ KERNEL_ENTRY {
 #undef WINO_GET
 #undef WINO_PUT
     }
+#ifdef WINO_POOLED
+    float out[WINO_M][WINO_M];
+    UNROLL for (int i = 0; i < WINO_M; i++) {
+#define WINO_GET(j) half_way[i][j]
+#define WINO_PUT(j, value) out[i][j] = value
+        WINO_OUT(float, WINO_GET, WINO_PUT)
+#undef WINO_GET
+#undef WINO_PUT
+    }
+    const int PH = OH / pool_h, PW = OW / pool_w;
+    if (tile >= tiles || n >= columns) return;
+    for (int i = 0; i + pool_h <= WINO_M && oh + i + pool_h <= OH; i += pool_h) {
+        for (int j = 0; j + pool_w <= WINO_M && ow + j + pool_w <= OW; j += pool_w) {
+            float pooled = 0.0f;
+            for (int k = 0; k < pool_h * pool_w; k++) {
+                const int kh = i + k / pool_w, kw = j + k % pool_w;
+                const float v = EPILOGUE(out[kh][kw], b, (oh + kh) * OW + ow + kw, channel);
+                pooled = k == 0 ? v : POOL_JOIN(pooled, v);
+            }
+            if (average) pooled /= (float)(pool_h * pool_w);
+            const int m = (oh + i) / pool_h * PW + (ow + j) / pool_w;
+            TC_store(y, y_off + (b * PH * PW + m) * y_ld + channel, POOLED(pooled, b, m, channel));
+        }
+    }
+#else
     UNROLL for (int i = 0; i < WINO_M; i++) {
         float out[WINO_M];
 #define WINO_GET(j) half_way[i][j]
@@ -85,4 +113,5 @@ KERNEL_ENTRY {
             }
         }
     }
+#endif
 }

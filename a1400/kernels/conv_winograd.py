@@ -9,6 +9,8 @@
                         half as large
 ``conv_winograd4_s2``   stride 2, by 4 x 4 outputs: 81 multiplications in place of 144; w as for ``conv_winograd4``,
                         nine times the filters' memory
+``conv_winograd4_pool`` ``conv_winograd4`` and ``conv_winograd2`` with the pooling behind them, whose windows divide a
+``conv_winograd2_pool`` tile: y is [N, OH / pool_h, OW / pool_w, OC]; see ``conv_pool``
 ======================  =========================================================================================
 
 All: in x: TA [N, H, W, C], in w, out y: TC [N, OH, OW, OC]; pads are those before the first pixel, zeros behind the
@@ -32,7 +34,7 @@ import numpy as np
 
 from a1400 import dtypes
 from a1400.backends.base import Grid
-from a1400.kernels import conv_shape, conv_winograd_cases
+from a1400.kernels import conv_pool, conv_shape, conv_winograd_cases
 from a1400.kernels.conv_pack import unpack_conv
 from a1400.kernels.conv_winograd_pack import unpack_winograd
 from a1400.kernels.gemm import floats_only
@@ -62,19 +64,26 @@ int block
 int across
 """
 
+_POOL = """
+int pool_h
+int pool_w
+int average
+"""
+
 
 @dataclass(frozen=True)
 class Algorithm:
-    """What tells the kernels apart: outputs along a tile's side, stride, whether filters come as they are."""
+    """What tells the kernels apart: outputs along a tile's side, stride, whether filters come as they are, pooling."""
 
     outputs: int
     stride: int = 1
     raw: bool = False
+    pooled: bool = False
 
     @property
     def name(self) -> str:
         """The kernel's name."""
-        return f"conv_winograd{self.outputs}{'_raw' * self.raw}{'_s2' * (self.stride == 2)}"
+        return f"conv_winograd{self.outputs}{'_raw' * self.raw}{'_s2' * (self.stride == 2)}{'_pool' * self.pooled}"
 
     @property
     def planes(self) -> int:
@@ -111,6 +120,8 @@ def _make(algorithm: Algorithm) -> KernelSpec:
         packed = arrays["w"].reshape(groups, _panels(s), 9 if raw else planes, cg, 32)
         filters = unpack_conv(packed, og) if raw else unpack_winograd(packed, outputs, og, stride)
         y = conv_shape.accumulate(conv_shape.input_view(arrays["x"], i), filters, i)
+        if algorithm.pooled:
+            return conv_pool.store_pooled(conv_pool.pooled(y[:, 0], s, case), s, case)
         return conv_shape.store_output(y, i, case)
 
     def cpu_geometry(s: Scalars, t: Tunables) -> tuple[Grid, Grid]:
@@ -130,14 +141,16 @@ def _make(algorithm: Algorithm) -> KernelSpec:
         KernelSpec(
             name=algorithm.name,
             doc=f"3 x 3 convolution of stride {stride} by tiles of {outputs} x {outputs}{', plain filters' * raw}.",
-            params=params(_PARAMS.replace("w: f32", "w: TB") if raw else _PARAMS),
+            params=params((_PARAMS.replace("w: f32", "w: TB") if raw else _PARAMS) + _POOL * algorithm.pooled),
             types=dict.fromkeys(("TA", "TB", "TC") if raw else ("TA", "TC"), TYPES),
             slots=(Slot("EPILOGUE", ("b", "m", "n"), "f32", "each result before it is stored",
-                        lambda s: conv_shape.outputs(_whole(s, stride))),),
+                        lambda s: conv_shape.outputs(_whole(s, stride))),
+                   *(conv_pool.POOLED_SLOT,) * algorithm.pooled),
             variants=(
                 Variant(
                     "cpu", "cpu", cpu_geometry, (*scratch, *steps), backends=("opencl",), source="cpu/conv_winograd",
-                    vector_width=16, requires=floats_only, test_tunables=({"COEF": planes, "SUMS": planes, **narrow},),
+                    vector_width=16, narrow_width=8, requires=floats_only,
+                    test_tunables=({"COEF": planes, "SUMS": planes, **narrow},),
                 ),
                 Variant(
                     "gpu", "any", gpu_geometry,
@@ -151,16 +164,20 @@ def _make(algorithm: Algorithm) -> KernelSpec:
                 ),
             ),
             reference=reference,
-            cases=lambda: conv_winograd_cases.cases(outputs, stride, raw),
+            cases=lambda: (conv_winograd_cases.pooled_cases(outputs) if algorithm.pooled
+                           else conv_winograd_cases.cases(outputs, stride, raw)),
             exact=outputs == 2,  # the maps of larger tiles have roots and thirds in them
             tolerance={"f32": (1e-5, 1e-5), "f16": (2e-3, 2e-3), "bf16": (1.6e-2, 1.6e-2)},
             flops=lambda s: conv_shape.flops(_whole(s, stride)),
             bytes=lambda s: conv_shape.nbytes(_whole(s, stride)),
-            defines={"WINO_M": str(outputs), "WINO_STRIDE": str(stride), **({"WINO_RAW": ""} if raw else {})},
+            defines={"WINO_M": str(outputs), "WINO_STRIDE": str(stride), **({"WINO_RAW": ""} if raw else {}),
+                     **({"WINO_POOLED": ""} if algorithm.pooled else {})},
         )
     )  # fmt: skip
 
 
 #: by the kernels' names
 ALGORITHMS = {a.name: a for a in (Algorithm(4), Algorithm(4, raw=True), Algorithm(2), Algorithm(4, stride=2))}
-SPECS = {name: _make(algorithm) for name, algorithm in ALGORITHMS.items()}
+#: those that can pool too, by the names of those that do not
+POOLED = {name: Algorithm(a.outputs, pooled=True) for name, a in ALGORITHMS.items() if a.stride == 1 and not a.raw}
+SPECS = {a.name: _make(a) for a in (*ALGORITHMS.values(), *POOLED.values())}

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from a1400.kernels.conv_pack import pack_conv
+from a1400.kernels.conv_pool import both_slots
 from a1400.kernels.conv_winograd_pack import pack_winograd
 from a1400.kernels.gemm_cases import Slots, bias_relu_add, type_variables
 from a1400.kernels.spec import Case, Data
@@ -65,3 +67,29 @@ def cases(outputs: int, stride: int, raw: bool) -> Iterable[Case]:
         yield case(kind, half, (1, 6, 7, 20), 40, types=half)
     if raw:  # nothing new for the others
         yield case(kind, "bf16 to f32", (1, 6, 7, 20), 40, types="bf16,bf16,f32,f32", slots=True)
+
+
+def pooled_cases(outputs: int) -> Iterable[Case]:
+    """Cases of tiles of ``outputs`` x ``outputs`` with pooling behind them."""
+    yield _pooled(outputs, "whole tiles", (1, 8, 8, 32), 64, (2, 2))
+    yield _pooled(outputs, "tails", (2, 7, 9, 19), 45, (2, 2), slots=True)
+    yield _pooled(outputs, "half panel", (1, 13, 21, 24), 16, (2, 2), slots=True)
+    yield _pooled(outputs, "lines", (1, 9, 10, 20), 40, (1, 2), slots=True, y_pad=9, offset=3)
+    yield _pooled(outputs, "a tile", (1, 9, 10, 20), 40, (outputs, outputs), slots=True, block=5, across=2)
+    yield _pooled(outputs, "average", (1, 9, 9, 20), 35, (2, outputs), average=1, slots=True)
+    yield _pooled(outputs, "groups", (2, 6, 6, 48), 80, (2, 2), groups=2, slots=True)
+    yield _pooled(outputs, "nan", (1, 6, 6, 18), 35, (2, 2), special=float("nan"))
+    for half in ("f16", "bf16"):
+        yield _pooled(outputs, half, (1, 6, 7, 20), 40, (2, 2), types=half)
+
+
+def _pooled(
+    outputs: int, name: str, x: Sequence[int], oc: int, pool: tuple[int, int], *, average: int = 0,
+    y_pad: int = 0, offset: int = 0, slots: bool = False, **given: Any,
+) -> Case:  # fmt: skip
+    plain = case((outputs, 1, False), name, x, oc, y_pad=y_pad, offset=offset, **given)
+    scalars = {**plain.scalars, "pool_h": pool[0], "pool_w": pool[1], "average": average}
+    n, oh, ow = x[0], int(scalars["OH"]), int(scalars["OW"])
+    rows = n * (oh // pool[0]) * (ow // pool[1])
+    fill = both_slots(n, oh, ow, oc, pool) if slots else {}
+    return replace(plain, scalars=scalars, slots=fill, outputs={"y": ((offset + rows * (oc + y_pad),), "TC")})

@@ -8,6 +8,9 @@
  * more arithmetic, a quarter of the memory traffic. */
 #include "conv_winograd_tiles.clh"
 #include "conv_winograd_micro.clh"
+#ifdef WINO_POOLED
+#include "common/pool_join.h"
+#endif
 
 __attribute__((reqd_work_group_size(1, 1, 1))) KERNEL_ENTRY {
     float16 coefficients[COEF * 16], products[SUMS * 16];
@@ -72,6 +75,39 @@ __attribute__((reqd_work_group_size(1, 1, 1))) KERNEL_ENTRY {
                     const int left = columns - n - 16 * h, channel = g * columns + n + 16 * h;
                     float16 out[WINO_M * WINO_M];
                     wino_output(products + (p - p0) * panel_sums + t * 2 + h, plane_sums, out);
+#ifdef WINO_POOLED
+                    /* windows lie inside tiles, and those that the image cuts off are left out */
+                    const int PH = OH / pool_h, PW = OW / pool_w, window = pool_h * pool_w;
+                    for (int i = 0; i + pool_h <= high; i += pool_h)
+                        for (int j = 0; j + pool_w <= wide; j += pool_w) {
+                            const int m = (oh + i) * OW + ow + j, pooled_m = (oh + i) / pool_h * PW + (ow + j) / pool_w;
+                            const int at = y_off + (b * PH * PW + pooled_m) * y_ld + channel;
+                            if (left >= 16) {
+                                float16 v = EPILOGUE_V(out[i * WINO_M + j], b, m, channel);
+                                for (int k = 1; k < window; k++) {
+                                    const int kh = k / pool_w, kw = k % pool_w;
+                                    const float16 next =
+                                        EPILOGUE_V(out[(i + kh) * WINO_M + j + kw], b, m + kh * OW + kw, channel);
+                                    v = POOL_JOIN(v, next);
+                                }
+                                if (average) v /= (float)window;
+                                TC_store_v(y, at, POOLED_V(v, b, pooled_m, channel));
+                                continue;
+                            }
+                            for (int l = 0; l < left; l++) {
+                                const float *lane = (const float *)(out + i * WINO_M + j) + l;
+                                float v = EPILOGUE(lane[0], b, m, channel + l);
+                                for (int k = 1; k < window; k++) {
+                                    const int kh = k / pool_w, kw = k % pool_w;
+                                    const float next =
+                                        EPILOGUE(lane[(kh * WINO_M + kw) * 16], b, m + kh * OW + kw, channel + l);
+                                    v = POOL_JOIN(v, next);
+                                }
+                                if (average) v /= (float)window;
+                                TC_store(y, at + l, POOLED(v, b, pooled_m, channel + l));
+                            }
+                        }
+#else
                     for (int i = 0; i < high; i++) {
                         const int pixel = (oh + i) * OW + ow, at = y_off + (b * OH * OW + pixel) * y_ld + channel;
                         for (int j = 0; j < wide; j++) {
@@ -81,11 +117,20 @@ __attribute__((reqd_work_group_size(1, 1, 1))) KERNEL_ENTRY {
                             } else {
                                 float lane[16];
                                 vstore16(v, 0, lane);
+                                if (left >= 8) { /* the second vector ends with the last channel; the epilogue may read y */
+                                    const int back = left - 8;
+                                    const float8 v0 = EPILOGUE_V8(v.lo, b, pixel + j, channel);
+                                    const float8 v1 = EPILOGUE_V8(vload8(0, lane + back), b, pixel + j, channel + back);
+                                    TC_store_v8(y, at + j * y_ld + back, v1);
+                                    TC_store_v8(y, at + j * y_ld, v0);
+                                    continue;
+                                }
                                 for (int l = 0; l < left; l++)
                                     TC_store(y, at + j * y_ld + l, EPILOGUE(lane[l], b, pixel + j, channel + l));
                             }
                         }
                     }
+#endif
                 }
             }
         }

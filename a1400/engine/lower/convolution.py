@@ -12,6 +12,7 @@ import numpy as np
 from a1400 import tuning
 from a1400.engine.lower.images import image_groups, pixel_result, pixel_view, three
 from a1400.engine.lower.linear import Product, emit_product, uses_packed
+from a1400.engine.lower.pooled import emit_pooled, pool_behind
 from a1400.engine.lower.slots import with_epilogue
 from a1400.engine.lower.winograd import emit_winograd
 from a1400.engine.lowering import Lowering, lowers, split_inputs
@@ -37,6 +38,8 @@ def _conv(lw: Lowering, node: Node) -> None:
     assert x is not None and w is not None
     attrs = node.attrs
     groups = int(attrs["groups"])
+    if pool_behind(lw, node) is not None:
+        return
     target, y_step = pixel_result(lw, node.output)
     if target.size == 0:
         return
@@ -246,6 +249,8 @@ def _pool(lw: Lowering, node: Node) -> None:
     own, _, _ = split_inputs(node)
     x = own[0]
     assert x is not None
+    if emit_pooled(lw, node):
+        return
     view, step = pixel_view(lw, x)
     target, y_step = pixel_result(lw, node.output)
     scalars = _pool_scalars(node, x, view, step, target, y_step)

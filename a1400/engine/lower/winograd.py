@@ -11,16 +11,19 @@ from a1400.engine.lowering import Lowering
 from a1400.graph.graph import Node, Value
 from a1400.kernels import conv_winograd_choice as choice
 from a1400.kernels.conv_pack import pack_conv
-from a1400.kernels.conv_winograd import ALGORITHMS, TYPES
+from a1400.kernels.conv_winograd import ALGORITHMS, POOLED, TYPES
 from a1400.kernels.conv_winograd_pack import pack_winograd
 from a1400.memory.storage import Ref
 
 
 def emit_winograd(
     lw: Lowering, node: Node, w: Value, types: Mapping[str, np.dtype], buffers: Mapping[str, Ref],
-    scalars: Mapping[str, int | float], slots: Mapping[str, Any],
+    scalars: Mapping[str, int | float], slots: Mapping[str, Any], pooling: Mapping[str, int] | None = None,
 ) -> bool:  # fmt: skip
-    """Launch a marked convolution given what ``conv`` would get (``buffers`` without w); False without a mark."""
+    """Launch a marked convolution given what ``conv`` would get (``buffers`` without w); False without a mark.
+
+    ``pooling`` are the further scalars of a kernel that pools as well: ``y`` is then the pooled image.
+    """
     kernel = node.attrs.get("algorithm")
     # a later pass may have changed dtypes
     if kernel is None or types["TA"] not in TYPES or types["TC"] not in TYPES or not w.is_constant:
@@ -35,5 +38,7 @@ def emit_winograd(
         key = ("pack_winograd", a.outputs, a.stride, groups)
         packed = lw.packed(w, key, lambda array: pack_winograd(array, a.outputs, groups, a.stride))
     kinds = {name: types[name] for name in (("TA", "TB", "TC") if a.raw else ("TA", "TC"))}
-    lw.launch(kernel, kinds, {**buffers, "w": packed.ref()}, choice.winograd_scalars(scalars, shared), slots=slots)
+    name = POOLED[kernel].name if pooling else kernel
+    sizes = {**choice.winograd_scalars(scalars, shared), **(pooling or {})}
+    lw.launch(name, kinds, {**buffers, "w": packed.ref()}, sizes, slots=slots)
     return True
