@@ -46,7 +46,7 @@ def _conv(lw: Lowering, node: Node) -> None:
     kernel = w.shape[2:]
     plain = all(k == 1 for k in kernel) and all(s == 1 for s in attrs["strides"])
     plain = plain and groups == 1 and not any(attrs["low"] + attrs["high"])
-    if plain and not _narrow(lw, x, w, target):
+    if plain:
         _pointwise_conv(lw, node, x, w, target, y_step)
         return
     apart = _planes(lw, node, x, w)
@@ -100,13 +100,6 @@ def _on_cpu(lw: Lowering, types: Mapping[str, np.dtype]) -> bool:
     """Whether ``conv`` runs in its variant for CPUs."""
     variant = REGISTRY["conv"].variant("cpu")
     return lw.info.kind == "cpu" and lw.info.backend in variant.backends and variant.requires(lw.info, types)
-
-
-def _narrow(lw: Lowering, x: Value, w: Value, target: View) -> bool:
-    """Whether a 1x1 convolution is better off as ``conv``: that computes a last panel no wider than it is."""
-    outputs, rows = w.shape[0], x.size // x.shape[-1]
-    types = {"TA": x.dtype, "TB": w.dtype, "TC": target.dtype, "ACC": accumulator(x.dtype)}
-    return _on_cpu(lw, types) and w.is_constant and rows >= 64 and outputs < 128 and 0 < outputs % 32 <= 24
 
 
 def _conv_tunables(
