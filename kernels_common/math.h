@@ -24,6 +24,22 @@
         const I half_n = n >> 1;                                                                              \
         return q * AS_FLOAT((half_n + 127) << 23) * AS_FLOAT((n - half_n + 127) << 23);                       \
     }                                                                                                         \
+    /* the same where neither end of the range is near: any x in [-87, 88], and infinity at 89.  1.5 * 2^23 + 127 rounds\
+     * to the whole number with the exponent's bias already in it. */                                         \
+    A_OVER F a_exp_near(F x) {                                                                                \
+        const F shifted = A_FMA(x, (F)(0x1.715476p+0f), (F)(12583039.0f));                                    \
+        const F k = shifted - (F)(12583039.0f);                                                               \
+        F r = A_FMA(k, (F)(-0x1.62e4p-1f), x);                                                                \
+        r = A_FMA(k, (F)(-0x1.7f7d1cp-20f), r);                                                               \
+        F q = A_FMA(r, (F)(0x1.6a2352p-10f), (F)(0x1.123a6cp-7f));                                            \
+        q = A_FMA(r, q, (F)(0x1.5558f4p-5f));                                                                 \
+        q = A_FMA(r, q, (F)(0x1.55549p-3f));                                                                  \
+        q = A_FMA(r, q, (F)(0x1.fffffcp-2f));                                                                 \
+        q = A_FMA(r * r, q, r) + (F)(1.0f);                                                                   \
+        return q * AS_FLOAT(AS_INT(shifted) << 23);                                                           \
+    }                                                                                                         \
+    /* x with the sign of y, for x that is not negative */                                                    \
+    A_OVER F a_signed(F x, F y) { return AS_FLOAT(AS_INT(x) | (AS_INT(y) & (I)(-2147483647 - 1))); }          \
     /* log(1 + f) = f - f^2/2 + f^3 p(f) on [sqrt(1/2) - 1, sqrt(2) - 1] */                                   \
     A_OVER F a_log(F x) {                                                                                     \
         const F scaled = (x < (F)(0x1p-126f)) ? x * (F)(0x1p+23f) : x;                                        \
@@ -49,15 +65,16 @@
     }                                                                                                         \
     /* x + x^3 p(x^2) below 0.625, 1 - 2 / (e^2x + 1) above */                                                \
     A_OVER F a_tanh(F x) {                                                                                    \
-        const F t = fabs(x);                                                                                  \
+        F t = fabs(x);                                                                                        \
         const F xx = x * x;                                                                                   \
         F p = A_FMA(xx, (F)(-0x1.73641ap-8f), (F)(0x1.519c92p-6f));                                           \
         p = A_FMA(xx, p, (F)(-0x1.b827fep-5f));                                                               \
         p = A_FMA(xx, p, (F)(0x1.110692p-3f));                                                                \
         p = A_FMA(xx, p, (F)(-0x1.55553p-2f));                                                                \
         const F small = A_FMA(x * xx, p, x);                                                                  \
-        const F large = (F)(1.0f) - (F)(2.0f) / (a_exp(t + t) + (F)(1.0f));                                   \
-        return (t < (F)(0.625f)) ? small : ((x < (F)(0.0f)) ? -large : large);                                \
+        t = (t > (F)(10.0f)) ? (F)(10.0f) : t;                                                                \
+        const F large = (F)(1.0f) - (F)(2.0f) / (a_exp_near(t + t) + (F)(1.0f));                              \
+        return (t < (F)(0.625f)) ? small : a_signed(large, x);                                                \
     }                                                                                                         \
     /* x + x p(x^2) below 0.9375, 1 - e^-(x + x q(x)) above; from 4 on the result is 1 */                     \
     A_OVER F a_erf(F x) {                                                                                     \
@@ -75,10 +92,14 @@
         q = A_FMA(t, q, (F)(0x1.af4144p-4f));                                                                 \
         q = A_FMA(t, q, (F)(0x1.457a64p-1f));                                                                 \
         q = A_FMA(t, q, (F)(0x1.073578p-3f));                                                                 \
-        const F large = (F)(1.0f) - a_exp(-A_FMA(t, q, t));                                                   \
-        return (xx < (F)(0.87890625f)) ? small : ((x < (F)(0.0f)) ? -large : large);                          \
+        const F large = (F)(1.0f) - a_exp_near(-A_FMA(t, q, t));                                              \
+        return (xx < (F)(0.87890625f)) ? small : a_signed(large, x);                                          \
     }                                                                                                         \
-    A_OVER F a_sigmoid(F x) { return (F)(1.0f) / ((F)(1.0f) + a_exp(-x)); }                                   \
+    A_OVER F a_sigmoid(F x) {                                                                                 \
+        F y = (x < (F)(-89.0f)) ? (F)(89.0f) : -x;                                                            \
+        y = (y < (F)(-87.0f)) ? (F)(-87.0f) : y;                                                              \
+        return (F)(1.0f) / ((F)(1.0f) + a_exp_near(y));                                                       \
+    }                                                                                                         \
     /* log(1 + u) for u in [0, 1]: what the sum's rounding lost is added back */                              \
     A_OVER F a_softplus(F x) {                                                                                \
         const F u = a_exp(-fabs(x));                                                                          \
