@@ -124,9 +124,37 @@ def _concat(walk: Rewriter, node: Node) -> Value | None:
     parts = [v for v in node.inputs if v is not None and v.shape[axis] > 0]
     if len(parts) == 1:
         return parts[0]
+    parts = _reunited(walk, parts, axis)
     if parts and len(parts) < len(node.inputs):
-        return walk.op("concat", *parts, axis=axis, sources=node.sources)
+        return walk.op("concat", *parts, axis=axis, sources=node.sources) if len(parts) > 1 else parts[0]
     return None
+
+
+def _reunited(walk: Rewriter, parts: list[Value], axis: int) -> list[Value]:
+    """Parts of a concatenation, of which neighbouring slices of one value that continue each other became one: networks
+    split channels, and join the halves with what they made of one of them."""
+    found: list[Value] = []
+    for part in parts:
+        before, after = _from(found[-1], "slice") if found else None, _from(part, "slice")
+        if before is None or after is None or not _continues(before, after, axis):
+            found.append(part)
+            continue
+        x, shape = _input(before), list(part.shape)
+        shape[axis] += found[-1].shape[axis]
+        attrs = {**before.attrs, "shape": tuple(shape)}
+        sources = merge_sources(before.sources, after.sources)
+        found[-1] = x if x.shape == tuple(shape) else walk.op("slice", x, **attrs, sources=sources)
+    return found
+
+
+def _continues(before: Node, after: Node, axis: int) -> bool:
+    """Whether a slice begins along ``axis`` where another of the same value ends, and both go on by ones."""
+    a, b, ends = before.attrs, after.attrs, list(before.attrs["starts"])
+    ends[axis] += before.outputs[0].shape[axis]
+    of_one = _input(before) is _input(after)
+    ones = all(step == 1 for step in (*a["steps"], *b["steps"]))
+    same = all(n == m for d, (n, m) in enumerate(zip(before.outputs[0].shape, after.outputs[0].shape)) if d != axis)
+    return of_one and ones and same and ends == list(b["starts"])
 
 
 def _cast(walk: Rewriter, node: Node) -> Value | None:

@@ -141,6 +141,26 @@ def test_slice_of_concat_reads_the_part() -> None:
     assert b.graph.outputs["y0"] is parts[1]
 
 
+def test_neighbouring_slices_are_joined_again() -> None:
+    b = Build()
+    x, y = b.input(2, 8, 3), b.input(2, 4, 3)
+    low, high = (b.op("slice", x, starts=(0, at, 0), shape=(2, 4, 3), steps=(1, 1, 1)) for at in (0, 4))
+    odd, even = (b.op("slice", x, starts=(0, at, 0), shape=(2, 4, 3), steps=(1, 2, 1)) for at in (1, 0))
+    b.finish(
+        b.op("concat", low, high, b.op("add", high, y), axis=1),
+        b.op("concat", high, low, axis=1),
+        b.op("concat", odd, even, axis=1),
+        b.op("concat", low, high, axis=1),
+        b.op("concat", low, high, axis=2),
+    )
+    b.check()
+    outputs = list(b.graph.outputs.values())
+    producers = [value.producer for value in outputs]
+    assert producers[0] is not None and producers[0].inputs[0] is x and len(producers[0].inputs) == 2
+    assert outputs[3] is x
+    assert [n is not None and len(n.inputs) for n in (producers[1], producers[2], producers[4])] == [2, 2, 2]
+
+
 def test_gather_of_evenly_spaced_constants_is_a_slice() -> None:
     b = Build()
     x = b.input(3, 6, 2)
