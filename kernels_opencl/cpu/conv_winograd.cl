@@ -51,12 +51,18 @@ __attribute__((reqd_work_group_size(1, 1, 1))) KERNEL_ENTRY {
                     const int depth = min(FILTERS, k1 - f0), filter_step = WINO_FILTER_STEP * 16;
                     wino_filters(w + ((g * panels + p) * 9 * cg + f0) * 32, cg * 32, depth, columns - p * 32, filters);
                     const float *panel = (const float *)filters;
+                    const int more = f0 + FILTERS < k1, end = !more && p + 1 == panels;
+                    const int next_p = more || end ? p : p + 1, next_f = more ? f0 + FILTERS : end ? f0 : k0;
+                    GPTR(const TB) next = w + ((g * panels + next_p) * 9 * cg + next_f) * 32;
 #else
                 {
                     const int f0 = k0, depth = k1 - k0, filter_step = cg * 32;
                     GPTR(const float) panel = w + ((g * panels + p) * WINO_PLANES * cg + k0) * 32;
 #endif
                     for (int plane = 0; plane < WINO_PLANES; plane++) {
+#ifdef WINO_RAW
+                        wino_ahead(next, cg * 32, plane);
+#endif
                         const float16 *a = coefficients + plane * plane_chunks + (f0 - k0) / 16 * count;
                         for (int r = 0; r < count; r += rows)
                             wino_rows(min(rows, count - r), columns - p * 32, (const float *)(a + r), count * 16,
