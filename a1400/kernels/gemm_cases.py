@@ -100,6 +100,8 @@ def _common(packed: bool) -> Iterable[Case]:
     yield case("wide", 14, 700, 40, packed=packed)
     yield case("passes", 100, 300, 450, packed=packed, slots=bias_relu_add((1, 100, 300)))
     yield case("batch", 15, 20, 18, batch=(2, 3), packed=packed, slots=bias_relu_add((6, 15, 20)))
+    yield case("few rows", 3, 70, 75, packed=packed, a_pad=3, c_pad=5, offset=7, slots=bias_relu_add((1, 3, 70)))
+    yield case("few rows in batches", 2, 40, 18, batch=(2, 3), packed=packed, slots=bias_relu_add((6, 2, 40)))
     yield case("shared b", 15, 40, 18, batch=(2, 3), packed=packed, share_b=True, slots=scale_rows((6, 15, 18)))
     yield case("prologue", 40, 33, 450, packed=packed, slots=scale_rows((1, 40, 450)))
     yield case("both slots", 13, 65, 35, packed=packed, slots={**scale_rows((1, 13, 35)), **bias_relu_add((1, 13, 65))})
@@ -115,6 +117,10 @@ def _common(packed: bool) -> Iterable[Case]:
 def packed_cases() -> Iterable[Case]:
     """Cases of ``gemm_packed``."""
     yield from _common(True)
+    # shared out by rows and by panels, neither of which come out even; whole narrow panels
+    yield case("shares", 62, 300, 96, packed=True, slots=bias_relu_add((1, 62, 300)), c_pad=3)
+    for columns in (40, 48, 56):
+        yield case(f"{columns} columns", 26, columns, 20, packed=True, slots=bias_relu_add((1, 26, columns)))
 
 
 def strided_cases() -> Iterable[Case]:

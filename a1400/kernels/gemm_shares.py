@@ -28,22 +28,27 @@ def shares(
 ) -> tuple[int, int]:
     """Number of work-items over (row blocks, panels) for each of ``batch`` products ``rows x depth x columns``.
 
-    ``mr`` rows make a block; a work-item copies a block for every ``npc`` of its panels, and reads its panels anew for
-    every ``blocks_held`` of its blocks.  No item is empty.
+    ``mr`` rows make a block, and what is left over is part of the last; a work-item copies a block for every ``npc`` of
+    its panels, and reads its panels anew for every ``blocks_held`` of its blocks.  Items along an axis differ by one
+    block or panel at most.  No item is empty.
     """
-    blocks, panels = max(1, -(-rows // mr)), max(1, -(-columns // PANEL))
+    blocks, panels = max(1, rows // mr), max(1, -(-columns // PANEL))
     best, chosen = float("inf"), (1, 1)
+
+    def cost(height: float, wide: float) -> float:
+        passes = -(-height // (blocks_held * mr))
+        multiply = max(height + _STREAM_ROWS * passes, _FEW_ROWS) * wide * _VECTORS * depth
+        copy = height * -(-wide // npc) * depth * _COPY
+        return multiply + copy + height * wide * _VECTORS * _FINISH + _ITEM
+
     for across in _cuts(panels):
-        wide = -(-panels // across)
         for down in _cuts(blocks):
-            high = -(-blocks // down)
-            height = min(rows, high * mr)
-            passes = -(-high // blocks_held)
-            multiply = max(height + _STREAM_ROWS * passes, _FEW_ROWS) * wide * _VECTORS * depth
-            copy = height * -(-wide // npc) * depth * _COPY
-            item = multiply + copy + height * wide * _VECTORS * _FINISH + _ITEM
             items = down * across * batch
-            time = item * (-(-items // cores) + _UNEVEN) + (_OTHERS if items > 1 else 0)
+            largest = cost(max(rows - (blocks - -(-blocks // down)) * mr, min(rows, mr)), -(-panels // across))
+            # a core that takes several gets large ones and small ones
+            several = -(-items // cores)
+            mean = cost(rows / down, panels / across)
+            time = max(largest, several * mean) + _UNEVEN * largest + (_OTHERS if items > 1 else 0)
             if time < best:
                 best, chosen = time, (down, across)
     return chosen

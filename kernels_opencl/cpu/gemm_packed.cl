@@ -8,6 +8,11 @@
  * strides between rows harmless (rows of A 4 KiB apart would share eight cache lines between twelve of them). */
 #include "gemm_micro.clh"
 
+/* this work-item's part of count things, which the items along d share as evenly as can be */
+FN int part_begin(int d, int count) { return (group_id(d) * count + group_count(d) - 1) / group_count(d); }
+FN int part_end(int d, int count) { return ((group_id(d) + 1) * count + group_count(d) - 1) / group_count(d); }
+FN int is_last(int d) { return group_id(d) + 1 == group_count(d); }
+
 __attribute__((reqd_work_group_size(1, 1, 1))) KERNEL_ENTRY {
     float16 block_vectors[MR * GEMM_LD / 16]; /* vectors, so that it is aligned as one */
     float *block = (float *)block_vectors;
@@ -15,10 +20,10 @@ __attribute__((reqd_work_group_size(1, 1, 1))) KERNEL_ENTRY {
     const int batch = group_id(2), i0 = batch / nb1, i1 = batch - i0 * nb1;
     const int a_base = a_off + i0 * a_b0 + i1 * a_b1, b_base = b_off + i0 * b_b0 + i1 * b_b1;
     const int c_base = c_off + i0 * c_b0 + i1 * c_b1;
-    const int blocks = (M + MR - 1) / MR, blocks_each = (blocks + group_count(0) - 1) / group_count(0);
-    const int panels = (N + 31) / 32, panels_each = (panels + group_count(1) - 1) / group_count(1);
-    const int m_begin = group_id(0) * blocks_each * MR, m_end = min(M, m_begin + blocks_each * MR);
-    const int p_begin = group_id(1) * panels_each, p_end = min(panels, p_begin + panels_each);
+    /* rows that fill no block go to the last of a range */
+    const int blocks = max(1, M / MR), panels = (N + 31) / 32;
+    const int m_begin = part_begin(0, blocks) * MR, m_end = is_last(0) ? M : part_end(0, blocks) * MR;
+    const int p_begin = part_begin(1, panels), p_end = part_end(1, panels);
     const int columns = N, n_base = 0;
     const int steps = max(1, (K + KC - 1) / KC), step = (K + steps - 1) / steps;
 

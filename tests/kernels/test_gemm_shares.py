@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import heapq
+import itertools
+
 import pytest
 
 from a1400.kernels import gemm
@@ -20,23 +23,31 @@ def cut(shape: tuple[int, int, int, int], cores: int) -> tuple[int, int]:
     return shares(rows, depth, columns, batch, mr=MR, npc=NPC, blocks_held=HELD, cores=cores)
 
 
+def sizes(count: int, parts: int) -> list[int]:
+    """What the kernel's ``part_begin`` and ``part_end`` make of ``count``."""
+    edges = [-(-i * count // parts) for i in range(parts + 1)]
+    return [end - begin for begin, end in itertools.pairwise(edges)]
+
+
 @pytest.mark.parametrize("cores", [1, 2, 8, 96])
 @pytest.mark.parametrize("shape", SHAPES)
 def test_no_item_is_empty(shape: tuple[int, int, int, int], cores: int) -> None:
-    for count, parts in zip((-(-shape[0] // MR), -(-shape[2] // PANEL)), cut(shape, cores)):
-        each = -(-count // parts)  # what the kernel computes
-        assert (parts - 1) * each < count <= parts * each
+    for count, parts in zip((max(1, shape[0] // MR), -(-shape[2] // PANEL)), cut(shape, cores)):
+        assert min(sizes(count, parts)) > 0
 
 
 @pytest.mark.parametrize("cores", [2, 3, 4, 8, 16])
 @pytest.mark.parametrize("shape", [s for s in SHAPES if s[0] * s[1] * s[2] * s[3] > 5e7])
 def test_cores_finish_together(shape: tuple[int, int, int, int], cores: int) -> None:
-    """Counted in micro-kernels, the core with the most work has at most a tenth more than its share."""
-    blocks, panels = -(-shape[0] // MR), -(-shape[2] // PANEL)
+    """Where each core takes the next item when it is done, the last has at most a tenth more than its share."""
+    panels = -(-shape[2] // PANEL)
     down, across = cut(shape, cores)
-    rounds = -(-down * across * shape[3] // cores)
-    most = rounds * -(-blocks // down) * -(-panels // across)
-    assert most <= 1.1 * blocks * panels * shape[3] / cores + 1
+    rows = [MR * n for n in sizes(max(1, shape[0] // MR), down)]
+    rows[-1] += shape[0] - sum(rows)
+    done = [0] * cores
+    for item in shape[3] * [height * wide for wide in sizes(panels, across) for height in rows]:
+        heapq.heappush(done, heapq.heappop(done) + item)
+    assert max(done) <= 1.1 * shape[0] * panels * shape[3] / cores + MR
 
 
 def test_small_products_stay_on_one_core() -> None:
