@@ -24,6 +24,7 @@ from a1400 import dtypes
 from a1400.backends.base import DeviceInfo, Grid
 from a1400.kernels import gemm_cases, gemm_tensor_cases
 from a1400.kernels.check import slot_reference
+from a1400.kernels.gemm_few import FEW_ROWS
 from a1400.kernels.gemm_pack import PANEL, poison, strided, unpack_b
 from a1400.kernels.gemm_shares import shares
 from a1400.kernels.gemm_tensor import TENSOR_VARIANTS
@@ -252,6 +253,7 @@ gemm_packed = register(
         types={"TA": _SMALL_FLOATS, "TB": _SMALL_FLOATS, "TC": _SMALL_FLOATS, "ACC": (dtypes.from_short("f32"),)},
         slots=_SLOTS,
         variants=(
+            FEW_ROWS,
             Variant(
                 "cpu", "cpu", _cpu_geometry, _PACKED_TUNABLES, backends=("opencl",), source="cpu/gemm_packed",
                 vector_width=16, narrow_width=8, supports=lambda s: int(s["a_k"]) == 1 or int(s["K"]) == 1,
