@@ -1,14 +1,14 @@
-/* Depthwise convolution with kernels TAPS_W wide, strides of STEP_W and no dilation along lines: 16 channels of 7 outputs
- * side by side make a tile, whose sums stay in registers.  Each vector of input is loaded once per kernel row and goes
- * into all sums that it has a tap for.
+/* Depthwise convolution with kernels TAPS_W wide, strides of STEP_W and no dilation along lines: 16 channels of TILE
+ * outputs side by side (at most 7) make a tile, whose sums stay in registers.  Each vector of input is loaded once per
+ * kernel row and goes into all sums that it has a tap for.
  *
  * Places are pointers and long strides: sums of ints would be extended to 64 bits once per vector. */
-#define TILE 7
 #define COLUMNS ((TILE - 1) * STEP_W + TAPS_W)
 #define SUMS(X) X(0) X(1) X(2) X(3) X(4) X(5) X(6)
 /* a column of input, and the sums that have a tap for it */
 #define TERM(o, j)                                                                                            \
-    if ((j) >= (o) * STEP_W && (j) < (o) * STEP_W + TAPS_W) s##o = fma(v, k[((j) - (o) * STEP_W) & 7], s##o);
+    if ((o) < TILE && (j) >= (o) * STEP_W && (j) < (o) * STEP_W + TAPS_W)                                     \
+        s##o = fma(v, k[((j) - (o) * STEP_W) & 7], s##o);
 #define COLUMN(j)                                                                                             \
     if ((j) < COLUMNS && (whole || (present >> (j) & 1))) {                                                   \
         const float16 v = TA_load_v(at, (j) * x_step);                                                        \
