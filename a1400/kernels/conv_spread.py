@@ -25,7 +25,8 @@ from a1400.kernels.spec import Case, KernelSpec, Scalars, Tunable, Tunables, Var
 
 _RING = 16384  # floats
 _DEPTH = 512
-_ITEM_FLOPS = 3e6  # about 30 microseconds
+_ITEM_FLOPS = 3e6  # about 30 microseconds: less is not worth an item
+_ITEMS, _LARGE_FLOPS = 8, 18e6  # more items than these are for more work alone: each multiplies borders again
 
 
 def _reference(arrays: Mapping[str, np.ndarray], s: Scalars, case: Case) -> dict[str, np.ndarray]:
@@ -53,7 +54,8 @@ def _cpu_geometry(s: Scalars, t: Tunables) -> tuple[Grid, Grid]:
     across = -(-columns // _widest(s))
     reach = (int(s["KH"]) - 1) * int(s["dh"]) + 1
     # a border costs about half a kernel's height of lines more
-    wanted = max(1, min(64, int(_flops(s) / _ITEM_FLOPS) // (across * images)))
+    items = max(min(_ITEMS, _flops(s) / _ITEM_FLOPS), _flops(s) / _LARGE_FLOPS)
+    wanted = max(1, min(64, int(items) // (across * images)))
     down = max(1, min(wanted, lines // (2 * reach)))
     return (-(-lines // -(-lines // down)), -(-columns // -(-columns // across)), images), (1, 1, 1)
 
