@@ -53,7 +53,7 @@ F32, F16, BF16 = np.dtype(np.float32), np.dtype(np.float16), dtypes.bfloat16
 _ROWS = 4  # of the batch, that a work-item on a CPU takes together
 _SPREAD = 16  # as in kernels_opencl/cpu/recurrent.clh
 _TEAM_WORK = 2**14  # multiply-adds of a step that otherwise idle compute units should find in it
-_TEAM_WEIGHTS = 2**17  # recurrent weights of which one core's cache holds a part better than all
+_TEAM_WEIGHTS = 2**18  # recurrent weights that one core reads from its own cache; only for more is a part far better
 MOST_MEMBERS = 16  # of a team
 _GATES = {"lstm": 4, "gru": 3, "rnn": 1}
 Given = Mapping[str, int | float]
@@ -68,8 +68,9 @@ def sync_size(directions: int, batch: int, members: int) -> int:
 def choose_way(name: str, length: int, batch: int, hidden: int, directions: int, info: DeviceInfo) -> str:
     """``step``, ``team`` or ``sequence``: the fastest way to run a layer on ``info``.
 
-    A launch costs some microseconds and a team's agreement on a step about half of one; the whole sequence without
-    either keeps busy one compute unit per chain - a direction's group of rows (CPU) or row (GPU).
+    A launch costs some microseconds and a team's agreement on a step about half of one - far more while other programs
+    take a core from one of its members; the whole sequence without either keeps busy one compute unit per chain - a
+    direction's group of rows (CPU) or row (GPU).
     """
     if info.compute_units <= 1:
         return "sequence"
@@ -79,7 +80,7 @@ def choose_way(name: str, length: int, batch: int, hidden: int, directions: int,
     chains = directions * ceil_div(batch, _ROWS)
     spare = -chains % info.compute_units
     idle = spare / (chains + spare)
-    shared = work * idle * chains / directions >= _TEAM_WORK or work >= _TEAM_WEIGHTS
+    shared = work * idle * chains / directions >= _TEAM_WORK or work > _TEAM_WEIGHTS
     return "team" if length > 1 and shared else "sequence"
 
 

@@ -17,7 +17,8 @@ KERNEL_ENTRY {
             h[i] = h0 + h0_off + at.d * h0_d + row * h0_b;
             if (step > 0) h[i] = y + y_at + place_before(&at, i) * y_t + row * y_b;
         }
-        for (int block = walk.first; block < walk.last; block++) {
+        for (int i = walk.first; i < walk.last; i++) {
+            const int block = walk_block(&walk, i, step);
             GPTR(const T) weights = r + (at.d * blocks + block) * H * GATES * UNITS;
             const int unit = block * UNITS;
             const int live = min(UNITS, H - unit);

@@ -19,7 +19,8 @@ ONE, TWO = replace(CPU, compute_units=1), replace(CPU, compute_units=2)
     ("length", "batch", "hidden", "directions", "info", "way"),
     [
         (100, 1, 256, 1, TWO, "team"),  # one chain: half of the device would idle
-        (100, 1, 256, 2, TWO, "team"),  # a chain each, but the weights of one are more than a core's cache
+        (100, 1, 256, 2, TWO, "sequence"),  # a chain each, whose weights a core's cache holds
+        (100, 1, 272, 2, TWO, "team"),  # more weights than that
         (100, 1, 32, 1, TWO, "sequence"),  # a step is shorter than agreeing on it
         (100, 1, 128, 2, TWO, "sequence"),
         (100, 8, 128, 1, TWO, "sequence"),
