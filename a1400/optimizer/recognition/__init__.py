@@ -1,7 +1,8 @@
 """``recognition``: groups of primitive nodes that are one operation with a kernel of its own.
 
 Exporters write LayerNorm, RMSNorm, softmax, attention and GroupNorm out as primitives; each is found from its last node
-backwards and replaced by the op.  A group is only taken when nobody else needs what would no longer be computed.
+backwards and replaced by the op; rotary embedding is written anew as one pointwise expression.  A group is only taken
+when nobody else needs what would no longer be computed.
 Activations (GELU, SiLU, ...) need no op, fusion makes one expression of them: they are labelled, so that the report and
 ``explain`` can name them.
 
@@ -16,13 +17,14 @@ from a1400.optimizer.recognition.activations import label_activations
 from a1400.optimizer.recognition.attention import recognise_attention, share_heads
 from a1400.optimizer.recognition.group_norm import recognise_group_norm
 from a1400.optimizer.recognition.norms import absorb_bias, absorb_scale, recognise_layer_norm, recognise_rms_norm
+from a1400.optimizer.recognition.rotary import recognise_rotary
 from a1400.optimizer.recognition.softmax import recognise_softmax
 from a1400.optimizer.rewriter import Context, Rewriter, Rule
 
 RULES: dict[str, tuple[Rule, ...]] = {
     "mul": (recognise_layer_norm, recognise_rms_norm, recognise_softmax, absorb_scale),
     "div": (recognise_layer_norm, recognise_rms_norm, recognise_softmax),
-    "add": (absorb_bias,),
+    "add": (absorb_bias, recognise_rotary),
     "matmul": (recognise_attention,),
     "attention": (share_heads,),
     "reshape": (recognise_group_norm,),

@@ -92,3 +92,24 @@ def matmul_heads(g: Graph) -> Feeds:
         y = g.op("add", g.op("matmul", x, b.const(f32(40, heads * 16))), b.const(f32(heads * 16)))
         parts.append(g.op("transpose", g.op("reshape", y, shape=(2, 9, heads, 16)), perm=(0, 2, 1, 3)))
     return b.out(g.op("attention", *parts, scale=0.25, causal=False, causal_offset=0))
+
+
+@graph
+def rotary_heads(g: Graph) -> Feeds:
+    """Rotary embedding of queries and keys, which are slices of one product, in front of attention with older keys."""
+    b = Build(g)
+    x, older = b.input(f32(2, 3, 40)), b.input(f32(2, 2, 4, 16))
+    cosines, sines = b.const(f32(1, 1, 3, 16)), b.input(f32(3, 16))
+    parts = []
+    for heads in (4, 2, 2):
+        y = g.op("reshape", g.op("matmul", x, b.const(f32(40, heads * 16))), shape=(2, 3, heads, 16))
+        parts.append(g.op("transpose", y, perm=(0, 2, 1, 3)))
+    turned = []
+    for y in parts[:2]:
+        shape, steps = (*y.shape[:-1], 8), (1,) * 4
+        low, high = (g.op("slice", y, starts=(0, 0, 0, start), shape=shape, steps=steps) for start in (0, 8))
+        crossed = g.op("mul", g.op("concat", g.op("neg", high), low, axis=3), sines)
+        turned.append(g.op("add", g.op("mul", y, cosines), crossed))
+    keys = g.op("concat", older, turned[1], axis=2)
+    values = g.op("concat", older, parts[2], axis=2)
+    return b.out(g.op("attention", turned[0], keys, values, scale=0.25, causal=False, causal_offset=0), keys)
