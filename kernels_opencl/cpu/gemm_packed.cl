@@ -44,6 +44,8 @@ __attribute__((reqd_work_group_size(1, 1, 1))) KERNEL_ENTRY {
                         for (; k < depth; k++)
                             to[k] = PROLOGUE(TA_load(source, k), batch, m0 + r, k0 + k);
                     }
+                    for (int r = rows; r < MR; r++) /* micro-kernels take more rows than are left */
+                        for (int k = 0; k < depth; k += 16) vstore16((float16)(0.0f), 0, block + r * GEMM_LD + k);
                     GPTR(const TA) next = a + (a_base + min(m0 + MR, M - 1) * a_m + k0);
                     const int next_ld = m0 + 2 * MR <= M ? a_m : 0;
                     for (int p = p0; p < min(p0 + NPC, p_end); p++) {
