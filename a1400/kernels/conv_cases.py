@@ -128,6 +128,7 @@ def depthwise_cases() -> Iterable[Case]:
     yield case("depthwise", "long lines stride 2", (1, 6, 41, 33), 33, (3, 3), strides=(1, 2), pads=(0, 2), groups=33)
     yield case("depthwise", "lines dilated", (1, 9, 12, 20), 20, (7, 7), pads=(6, 3), dilations=(2, 1), groups=20)
     yield case("depthwise", "7x7 stride 2", (1, 15, 29, 24), 24, (7, 7), strides=(2, 2), pads=(3, 2), groups=24)
+    yield case("depthwise", "channels left over", (1, 1, 40, 132), 132, (5, 5), pads=(2, 2), groups=132, slots=True)
     yield case("depthwise", "few channels", (1, 12, 6, 5), 5, (3, 3), pads=(1, 1), groups=5, slots=True)
     yield case("depthwise", "dilated", (1, 12, 13, 18), 18, (3, 3), pads=(2, 2), dilations=(2, 2), groups=18)
     yield case("depthwise", "kernel larger than image", (1, 2, 3, 16), 16, (5, 5), pads=(2, 2), groups=16)

@@ -46,7 +46,7 @@ def _cpu_geometry(s: Scalars, t: Tunables) -> tuple[Grid, Grid]:
 
 def _strip_geometry(s: Scalars, t: Tunables) -> tuple[Grid, Grid]:
     lines = int(s["N"]) * int(s["OD"]) * int(s["OH"])
-    channels = -(-int(s["OC"]) // 64)
+    channels = (int(s["OC"]) + 48) // 64
     # cycles: a vector takes a tap in each, and as much as three more to begin and to end with
     work = int(s["OW"]) * lines * int(s["OC"]) * (conv_shape.taps(s) + 3) // 16
     wanted = 1 if work < _ALONE else 2 * min(64, max(1, round(work / (2 * _ITEM))))

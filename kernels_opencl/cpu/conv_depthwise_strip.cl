@@ -36,8 +36,10 @@
 
 __attribute__((reqd_work_group_size(1, 1, 1))) KERNEL_ENTRY {
     const int lines = N * OD * OH, lines_each = (lines + group_count(0) - 1) / group_count(0);
-    const int chunks = (C + 63) / 64, chunks_each = (chunks + group_count(1) - 1) / group_count(1);
-    const int c_begin = group_id(1) * chunks_each * 64, c_end = min(C, c_begin + chunks_each * 64);
+    /* fewer than 16 channels are no chunk of their own but end the last one: work-items never share a vector */
+    const int chunks = (C + 48) / 64, chunks_each = (chunks + group_count(1) - 1) / group_count(1);
+    const int c_begin = group_id(1) * chunks_each * 64;
+    const int c_end = group_id(1) + 1 == group_count(1) ? C : c_begin + chunks_each * 64;
     const int line_begin = group_id(0) * lines_each, line_end = min(lines, line_begin + lines_each);
     const long x_step = x_ld, y_step = y_ld, channels = C;
     const long row_step = (long)W * dh * x_step, plane_step = (long)H * W * dd * x_step;
