@@ -71,12 +71,12 @@ def test_weights_are_packed_once_and_go_with_their_plans() -> None:
         made.append(1)
         return a * 2
 
-    first = store.get(source, ("double",), make)
-    assert store.get(source, ("double",), make) is first and made == [1]
-    assert store.get(source, ("other",), make) is not first
+    first = store.get([source], ("double",), make)
+    assert store.get([source], ("double",), make) is first and made == [1]
+    assert store.get([source], ("other",), make) is not first
     del first
     gc.collect()
-    store.get(source, ("double",), make)
+    store.get([source], ("double",), make)
     assert len(made) == 3
 
 
