@@ -76,10 +76,11 @@ def conv_scalars(
     return values
 
 
-def with_image_strides(scalars: Mapping[str, int], image: int = 0, channel: int = 1) -> dict[str, int]:
+def with_image_strides(scalars: Mapping[str, int], image: int | None = None, channel: int = 1) -> dict[str, int]:
     """Scalars of ``conv`` from those of :func:`conv_scalars`; the defaults are an image's pixels side by side."""
-    pixels = scalars["D"] * scalars["H"] * scalars["W"]
-    return {**scalars, "x_n": image or pixels * scalars["x_ld"], "x_c": channel}
+    if image is None:  # 0 is one image for the whole batch
+        image = scalars["D"] * scalars["H"] * scalars["W"] * scalars["x_ld"]
+    return {**scalars, "x_n": image, "x_c": channel}
 
 
 def ints(s: Scalars) -> dict[str, int]:

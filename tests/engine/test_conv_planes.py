@@ -35,3 +35,19 @@ def test_pictures_are_read_in_place(device: Device, kernel: int, cut: int) -> No
     assert names[-1] == "conv" and len(names) == (1 if in_place else 2)
     found = ExecutionContext(plan, device, DeviceWeights(device)).run(feeds)["y"]
     np.testing.assert_allclose(found, expected, atol=1e-5 * np.abs(expected).max())
+
+
+def test_a_repeated_picture_is_read_in_place(device: Device) -> None:
+    """A batch that is one picture over again has no step from image to image."""
+    g = Graph("repeated")
+    rng = np.random.default_rng(1)
+    picture = g.input("x", (1, 3, 9, 14), np.dtype(np.float32))
+    x = g.op("transpose", g.op("expand", picture, shape=(3, 3, 9, 14)), perm=(0, 2, 3, 1))
+    w = g.constant(rng.uniform(-1, 1, (20, 3, 3, 3)).astype(np.float32))
+    g.output("y", g.op("conv", x, w, strides=(1, 1), low=(1, 1), high=(1, 1), dilations=(1, 1), groups=1))
+    feeds = {"x": rng.uniform(-1, 1, picture.shape).astype(np.float32)}
+    expected = evaluate(g, feeds)["y"]
+
+    plan = make_plan(g, optimize(g, info=device.info), device, WeightStore(), None)
+    found = ExecutionContext(plan, device, DeviceWeights(device)).run(feeds)["y"]
+    np.testing.assert_allclose(found, expected, atol=1e-5 * np.abs(expected).max())
