@@ -21,9 +21,9 @@ from a1400.optimizer import optimize
 from tests.engine.graphs import GRAPHS
 from tests.engine.onnx_models import mlp
 
-#: largest difference by the output's scale: to the references on the narrowed graph, where a rounding may fall to the
-#: other side, and to the float32 graph
-TOLERANCE = {"fp16": (7e-4, 3e-3), "bf16": (5e-3, 2e-2)}
+#: largest difference by the output's scale: to the references on the narrowed graph, where the rounding of even the
+#: largest number may fall to the other side (2^-10, 2^-7), and to the float32 graph
+TOLERANCE = {"fp16": (1e-3, 3e-3), "bf16": (8e-3, 2e-2)}
 #: a recurrent state is rounded at every step by the kernels and never by the reference, and these cells amplify
 RECURRENT = 25
 

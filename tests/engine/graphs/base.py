@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Callable
 from typing import Any
 
@@ -10,8 +11,22 @@ import numpy as np
 from a1400.graph import Graph, Value
 
 Feeds = dict[str, np.ndarray]
-GRAPHS: dict[str, Callable[[Graph], Feeds]] = {}
+Builder = Callable[[Graph], Feeds]
 RNG = np.random.default_rng(7)
+
+
+class _Table(dict[str, Builder]):
+    """Builders by name; each draws the same numbers whatever ran before it."""
+
+    def __setitem__(self, name: str, builder: Builder) -> None:
+        def seeded(g: Graph) -> Feeds:
+            RNG.bit_generator.state = np.random.default_rng(zlib.crc32(name.encode())).bit_generator.state
+            return builder(g)
+
+        super().__setitem__(name, seeded)
+
+
+GRAPHS: dict[str, Builder] = _Table()
 
 
 def f32(*shape: int, low: float = -1.0, high: float = 1.0) -> np.ndarray:
@@ -19,7 +34,7 @@ def f32(*shape: int, low: float = -1.0, high: float = 1.0) -> np.ndarray:
     return RNG.uniform(low, high, shape).astype(np.float32)
 
 
-def graph(function: Callable[[Graph], Feeds]) -> Callable[[Graph], Feeds]:
+def graph(function: Builder) -> Builder:
     """Decorator: enter a builder into :data:`GRAPHS`."""
     GRAPHS[function.__name__] = function
     return function
@@ -29,7 +44,8 @@ class Build:
     """A graph under construction and the arrays to feed it."""
 
     def __init__(self, g: Graph) -> None:
-        self.g, self.feeds = g, {}
+        self.g = g
+        self.feeds: Feeds = {}
 
     def input(self, array: np.ndarray) -> Value:
         """Declare the next input."""
