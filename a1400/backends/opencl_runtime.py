@@ -108,7 +108,7 @@ def _pin_pocl() -> None:
     ours = os.environ.pop(_PINNED, None) is not None  # of a parent process, whose limits may differ
     if not ours and "POCL_AFFINITY" in os.environ:
         return
-    if len(os.sched_getaffinity(0)) == os.cpu_count():
+    if os.sched_getaffinity(0) == set(range(os.cpu_count() or 0)):
         os.environ["POCL_AFFINITY"] = os.environ[_PINNED] = "1"
     elif ours:
         os.environ.pop("POCL_AFFINITY", None)

@@ -167,3 +167,16 @@ def test_threads_of_pocl_stay_on_their_cores(everything):
     assert child(PINNED, POCL_AFFINITY="0", **here)[0].split() == ["0", "0"]  # the user's word counts
     # a child that may use fewer cores than its parent decides anew
     assert child(PINNED, TEST_CORES="0", POCL_AFFINITY="1", A1400_POCL_PINNED="1", **here)[0].split()[1] == "None"
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only Linux tells a process's cores")
+def test_pocl_is_left_alone_where_cores_are_not_counted_through(monkeypatch):
+    """With core 1 switched off, PoCL would still put its second thread there."""
+    for name in ("POCL_AFFINITY", "A1400_POCL_PINNED"):
+        monkeypatch.setenv(name, "")  # noted, so that both are as before afterwards
+        monkeypatch.delenv(name)
+    monkeypatch.setattr(os, "cpu_count", lambda: 2)
+    for cores, expected in (({0, 2}, None), ({0, 1}, "1")):
+        monkeypatch.setattr(os, "sched_getaffinity", lambda _, cores=cores: cores)
+        opencl_runtime._pin_pocl()
+        assert os.environ.get("POCL_AFFINITY") == expected
