@@ -10,6 +10,7 @@ from a1400.engine.lowering import Lowering, lowers, split_inputs
 from a1400.graph.graph import Node, Value
 from a1400.kernels import expr as expressions
 from a1400.kernels.attention import choose_tunables
+from a1400.kernels.gemm import accumulator
 from a1400.kernels.spec import REGISTRY, SlotArgument, SlotCode
 from a1400.memory.storage import View
 
@@ -33,7 +34,8 @@ def _attention(lw: Lowering, node: Node) -> None:
             f"{name}_off": view.offset, f"{name}_b": view.strides[0], f"{name}_h": view.strides[1],
             f"{name}_{row}": view.strides[2],
         }  # fmt: skip
-    if not REGISTRY["attention"].suits(lw.info, {"T": q.dtype}, scalars):
+    spec = REGISTRY["attention"]
+    if q.dtype not in spec.types["T"] or not spec.suits(lw.info, {"T": q.dtype}, scalars):
         _composed(lw, node, q, k, v, mask, target)
         return
     slots = {}
@@ -67,7 +69,7 @@ def _score(
 
 
 def _composed(lw: Lowering, node: Node, q: View, k: View, v: View, mask: Value | None, target: View) -> None:
-    """scores = q k^T, softmax, product with v: for large heads, and devices whose work-groups are too small."""
+    """scores = q k^T, softmax, product with v: for large heads, float64, devices whose work-groups are too small."""
     from a1400.engine.lower.reduction import emit_softmax
 
     b, h, s, _ = q.shape
@@ -84,29 +86,32 @@ def _composed(lw: Lowering, node: Node, q: View, k: View, v: View, mask: Value |
         assert flat is not None
         return flat
 
-    single = np.dtype(np.float32)
-    scores = lw.temporary((b, h, s, t), single)
-    scale = expressions.const(float(node.attrs["scale"]), single)
-    body = expressions.apply("mul", expressions.arg(0, single), scale)
+    acc = accumulator(q.dtype)
+    scores = lw.temporary((b, h, s, t), acc)
+    score = expressions.apply("mul", expressions.arg(0, acc), expressions.const(float(node.attrs["scale"]), acc))
+    hidden = expressions.const(-np.inf, acc)
     operands: list[Value | View] = []
+    seen: list[expressions.Expr] = []
     if mask is not None:
         operand = expressions.arg(1, mask.dtype)
-        hidden = expressions.const(-np.inf, single)
-        body = (
-            expressions.apply("where", operand, body, hidden) if mask.dtype == np.bool_
-            else expressions.apply("add", body, expressions.cast(operand, single))
-        )  # fmt: skip
+        if mask.dtype != np.bool_:
+            added = expressions.cast(operand, acc)
+            score, operand = expressions.apply("add", score, added), expressions.apply("ne", added, hidden)
         operands.append(mask)
+        seen.append(operand)
     if node.attrs["causal"]:
         offset = int(node.attrs["causal_offset"])
-        seen = lw.constant(np.arange(t)[None, :] <= np.arange(s)[:, None] + offset)
-        operand = expressions.arg(len(operands) + 1, np.dtype(np.bool_))
-        body = expressions.apply("where", operand, body, expressions.const(-np.inf, single))
-        operands.append(seen)
-    epilogue = lw.slot(body, operands, (b, h, s, t), [[0, 1], [2], [3]])
+        operands.append(lw.constant(np.arange(t)[None, :] <= np.arange(s)[:, None] + offset))
+        seen.append(expressions.arg(len(operands), np.dtype(np.bool_)))
+    weight = expressions.arg(0, acc)  # where a row hides every key, the softmax is NaN, and zeros are wanted
+    for condition in seen:
+        score = expressions.apply("where", condition, score, hidden)
+        weight = expressions.apply("where", condition, weight, expressions.const(0.0, acc))
+    epilogue = lw.slot(score, operands, (b, h, s, t), [[0, 1], [2], [3]])
     emit_product(lw, Product(q, heads(k).transpose((0, 1, 3, 2)), scores, None, {"EPILOGUE": epilogue}))
     weights = lw.temporary((b, h, s, t), q.dtype)
-    emit_softmax(lw, "softmax", scores, weights)
+    kept = lw.slot(expressions.cast(weight, q.dtype), operands, (b, h, s, t), [[0, 1, 2], [3]])
+    emit_softmax(lw, "softmax", scores, weights, {"EPILOGUE": kept} if seen else None)
     out = target
     if target.strides[-1] != 1:
         out = lw.temporary(target.shape, target.dtype)

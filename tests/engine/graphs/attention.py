@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from a1400 import dtypes
 from a1400.graph import Graph, Value
-from tests.engine.graphs.base import RNG, Build, Feeds, f32, graph
+from tests.engine.graphs.base import GRAPHS, RNG, Build, Feeds, f32, graph
 
 F16 = np.dtype(np.float16)
 HEADS, SIZE = 4, 16
@@ -70,3 +72,27 @@ def attention_odd_half(g: Graph) -> Feeds:
         for at, n in ((0, 20), (20, 20), (40, 21))
     )
     return b.out(g.op("attention", q, k, v, scale=0.2, causal=True))
+
+
+def _hidden_rows(size: int, dtype: np.dtype) -> Callable[[Graph], Feeds]:
+    """Queries that see no key get zeros: hidden by a mask, by minus infinity or by their place, or by two together."""
+
+    def builder(g: Graph) -> Feeds:
+        b = Build(g)
+        q, k = b.input(f32(1, 4, 5, size).astype(dtype)), b.input(f32(1, 2, 6, size).astype(dtype))
+        keep = np.ones((5, 6), bool)
+        keep[2], keep[3, :2] = False, False
+        added = np.where(keep, 0.5, -np.inf).astype(dtype)
+        given = {"scale": 0.1}
+        return b.out(
+            g.op("attention", q, k, k, b.input(keep), **given),
+            g.op("attention", q, k, k, b.input(added), causal=True, causal_offset=-1, **given),
+            g.op("attention", q, k, k, causal=True, causal_offset=-2, **given),
+        )
+
+    return builder
+
+
+GRAPHS["attention_hidden_rows"] = _hidden_rows(24, np.dtype(np.float32))
+GRAPHS["attention_hidden_rows_large_heads"] = _hidden_rows(260, np.dtype(np.float32))
+GRAPHS["attention_hidden_rows_double"] = _hidden_rows(24, np.dtype(np.float64))
