@@ -34,7 +34,8 @@ def row_moves(ctx: Context) -> None:
     outputs = {id(value) for value in ctx.graph.outputs.values()}
 
     def within(value: Value, nodes: set[int]) -> bool:
-        return id(value) not in outputs and all(id(n) in nodes for n in users.get(id(value), []))
+        """Whether only ``nodes`` read the value; of a value that this walk has made that is not known."""
+        return id(value) not in outputs and id(value) in users and all(id(n) in nodes for n in users[id(value)])
 
     def rule(walk: Rewriter, end: Node) -> Value | None:
         readers = users.get(id(end.output), [])
@@ -48,7 +49,7 @@ def row_moves(ctx: Context) -> None:
         saves = any(n.op == "concat" and (n is end or within(n.output, inside)) for n in chain)
         product = _product(source)
         awaited = product is not None and any(_is_sum(n) for n in readers) and all(
-            within(n.output, inside | {id(m) for m in product}) for n in product
+            within(n.output, inside | {id(m) for m in product}) for n in (*product, *chain[:-1])
         )  # fmt: skip
         if not (saves or awaited):
             return None

@@ -73,6 +73,20 @@ def test_a_product_that_widens_less_than_it_reads_stays_in_front() -> None:
     assert b.graph.nodes.index(gather) > b.graph.nodes.index(product) and count(b.graph, "concat") == 0
 
 
+@pytest.mark.parametrize("shared", ["all of the first way", "its beginning"])
+def test_a_product_that_two_sums_wait_for_is_computed_once(shared: str) -> None:
+    b = Build()
+    y = _product(b, b.op("exp", b.input(8, 4, 32)), 32)
+    first = _rolled(b, y, 3, 0)
+    if shared == "its beginning":
+        y = b.op("transpose", y, perm=(1, 0, 2))
+        first = _rolled(b, y, 3, 1)
+    second = _rolled(b, y, 2, 0) if shared == "its beginning" else _rolled(b, first, 1, 1)
+    b.finish(*(b.op("add", b.op("exp", b.input(*v.shape)), v) for v in (first, second)))
+    b.check(disable=["layout"])
+    assert count(b.graph, "matmul") == 1 and count(b.graph, "gather") == 2
+
+
 def test_patches_merge_by_one_gather() -> None:
     b = Build()
     x = b.op("exp", b.input(1, 8, 12, 16))
