@@ -121,7 +121,7 @@ def _product(value: Value) -> tuple[Node, ...] | None:
     if node.op == "add":
         factors = [v for v in node.inputs if v is not None and not v.is_constant]
         biases = [v for v in node.inputs if v is not None and v.is_constant]
-        if len(factors) != 1 or factors[0].shape != value.shape or biases[0].size != value.shape[-1]:
+        if len(factors) != 1 or factors[0].shape != value.shape or (biases[0].size,) != value.shape[-1:]:
             return None
         if biases[0].shape[-1:] != value.shape[-1:]:
             return None

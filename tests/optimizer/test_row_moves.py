@@ -98,6 +98,13 @@ def test_patches_merge_by_one_gather() -> None:
     assert _left(b) == (1, 0, 0)
 
 
+def test_a_number_that_is_repeated() -> None:
+    b = Build()
+    number = b.op("add", b.op("reduce", b.input(4), kind="sum", axes=(0,), keepdims=False), b.number(2))
+    b.finish(b.op("concat", *[b.op("reshape", number, shape=(1,))] * 3, axis=0))
+    b.check(disable=["layout"])
+
+
 def test_what_stays() -> None:
     b = Build()
     two, narrow, read = b.input(4, 32), b.input(6, 3), b.input(6, 32)
