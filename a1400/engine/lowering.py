@@ -291,7 +291,10 @@ class Lowering:
             if strides is None:
                 strides = _group_strides(view := self.dense_view(view), shape, groups)
             if strides is None:
-                full = self.temporary(shape, view.dtype)
+                grouped = [axis for group in groups for axis in group]  # the axes of a group lie next to each other
+                order = [*(axis for axis in range(len(shape)) if axis not in grouped), *grouped]
+                full = self.temporary([shape[axis] for axis in order], view.dtype)
+                full = full.transpose(tuple(order.index(axis) for axis in range(len(shape))))
                 self.copy(view.expand(shape), full)
                 view, strides = full, _group_strides(full, shape, groups)
             assert strides is not None

@@ -8,10 +8,11 @@ import pytest
 from a1400 import dtypes
 from a1400.backends.base import Device
 from a1400.engine.executor import DeviceWeights, ExecutionContext
-from a1400.engine.lowering import WeightStore
+from a1400.engine.lowering import Lowering, WeightStore
 from a1400.engine.plan import make_plan
 from a1400.graph import Graph
 from a1400.graph.graph import evaluate
+from a1400.kernels.expr import Expr
 from a1400.optimizer import PASSES, optimize
 from tests.engine.graphs import GRAPHS
 
@@ -43,3 +44,12 @@ def test_graph(name: str, optimised: bool, device: Device) -> None:
         assert list(got) == list(want)
         for output, array in want.items():
             _close(f"{name}.{output}", got[output], array)
+
+
+def test_axes_of_a_coordinate_may_lie_apart(device: Device) -> None:
+    """An operand that broadcasts along one of them is copied so that they are next to each other."""
+    lowering = Lowering(Graph("g"), device.info, WeightStore())
+    row = lowering.constant(np.arange(100, 103, dtype=np.float32))
+    given = Expr("arg", (), np.dtype(np.float32), 1)
+    _, (argument,) = lowering.slot(given, [row], (2, 4, 3), [(0, 2), (1,)])
+    assert argument.strides == (4, 1)
