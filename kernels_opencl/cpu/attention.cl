@@ -49,6 +49,8 @@ FN void attention_queries(GPTR(const T) q, int q_s, int rows, int D, float scale
         for (; d + 16 <= D; d += 16) vstore16(T_load_v(q, r * q_s + d) * scale, 0, to + r * LD + d);
         for (; d < D; d++) to[r * LD + d] = T_load(q, r * q_s + d) * scale;
     }
+    for (int r = rows; r < MR; r++) /* micro-kernels take rows that nobody looks at */
+        for (int d = 0; d < D; d++) to[r * LD + d] = 0.0f;
 }
 
 KERNEL_ENTRY {
