@@ -17,7 +17,7 @@ from a1400.ops.registry import Backward, is_real
 
 def gradients(
     graph: Graph, of: Value, with_respect_to: Sequence[Value], seed: Value | None = None
-) -> list[Value | None]:  # fmt: skip
+) -> list[Value | None]:
     """Append the gradients of ``of`` to ``graph`` and return one for each value in ``with_respect_to``.
 
     ``of`` is floating and has one element, unless ``seed`` (its shape and dtype) is the gradient that comes in; without

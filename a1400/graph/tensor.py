@@ -13,8 +13,6 @@ import numpy as np
 from a1400.errors import GraphError
 from a1400.graph.graph import Graph, Value
 
-Operand = "Tensor | Value | int | float | bool"
-
 
 class Tensor:
     """A value together with the graph that its arithmetic is appended to.
@@ -56,6 +54,10 @@ class Tensor:
         if isinstance(other, Value):
             return Tensor(self.graph, other)
         return Tensor(self.graph, self.graph.constant(other, self.dtype))
+
+    def filled(self, number: float, shape: Sequence[int] | None = None) -> Tensor:
+        """``number`` in this tensor's dtype, and in ``shape`` or else this tensor's."""
+        return self.lift(number).expand(self.shape if shape is None else shape)
 
     def op(self, name: str, *others: Any, **attrs: Any) -> Tensor:
         """Append op ``name`` of this tensor and ``others`` (None: an optional input left out)."""

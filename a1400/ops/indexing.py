@@ -131,24 +131,20 @@ op("scatter_elements", "indexing", _scatter_elements, _scatter_elements_referenc
 op("scatter_nd", "indexing", _scatter_nd, _scatter_nd_reference)
 
 
-def _zeros(x: Tensor) -> Tensor:
-    return x.lift(0.0).expand(x.shape)
-
-
 @gradient("gather")
 def _gather_gradient(b: Backward) -> tuple[Tensor, None]:
     """Rows of the gradient are added up where they came from, in index order."""
     x, index, axis, g = b.x(0), b.x(1), b.attrs["axis"], b.g
     front = [*range(axis, axis + index.rank), *range(axis), *range(axis + index.rank, g.rank)]
     rest = [n for d, n in enumerate(x.shape) if d != axis]
-    table = x.lift(0.0).expand((x.shape[axis], *rest))
+    table = x.filled(0.0, (x.shape[axis], *rest))
     table = table.op("scatter_nd", index.reshape((*index.shape, 1)), g.transpose(front), reduction="add")
     return table.transpose([*range(1, axis + 1), 0, *range(axis + 1, x.rank)]), None
 
 
 @gradient("gather_elements")
 def _gather_elements_gradient(b: Backward) -> tuple[Tensor, None]:
-    return _zeros(b.x(0)).op("scatter_elements", b.x(1), b.g, axis=b.attrs["axis"], reduction="add"), None
+    return b.x(0).filled(0.0).op("scatter_elements", b.x(1), b.g, axis=b.attrs["axis"], reduction="add"), None
 
 
 @gradient("gather_nd")
@@ -159,7 +155,7 @@ def _gather_nd_gradient(b: Backward) -> tuple[Tensor, None]:
         place = np.arange(index.shape[d], dtype=index.dtype).reshape(shape)
         place = np.broadcast_to(place, (*index.shape[:-1], 1))
         index = Tensor(b.graph, b.graph.constant(np.ascontiguousarray(place))).op("concat", index, axis=index.rank - 1)
-    return _zeros(b.x(0)).op("scatter_nd", index, b.g, reduction="add"), None
+    return b.x(0).filled(0.0).op("scatter_nd", index, b.g, reduction="add"), None
 
 
 @gradient("scatter_elements", "scatter_nd")
@@ -180,9 +176,9 @@ def _scatter_gradient(b: Backward) -> tuple[Tensor, None, Tensor]:
     if kind == "add":
         return g, None, read(g)
     if kind == "none":
-        return write(g, updates.lift(0.0).expand(updates.shape), "none"), None, read(g)
+        return write(g, updates.filled(0.0), "none"), None, read(g)
     if kind == "mul":
-        others = write(x.lift(1.0).expand(x.shape), updates, "mul")
+        others = write(x.filled(1.0), updates, "mul")
         return g * others, None, read(g * b.y) / updates
     own = x.equal(b.y).cast(x.dtype)
     theirs = updates.equal(read(b.y)).cast(x.dtype)

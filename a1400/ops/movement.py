@@ -185,7 +185,7 @@ def _pad_gradient(b: Backward) -> tuple[Tensor | None, ...]:
     inside = g.pad([-n for n in low], [-n for n in high])
     if len(b.inputs) == 1 or b.inputs[1] is None:
         return (inside, *[None] * (len(b.inputs) - 1))
-    kept = b.y.lift(1.0).expand(b.x().shape).pad(low, high)  # 1 where x stands, 0 where the fill value does
+    kept = b.x().filled(1.0).pad(low, high)  # 1 where x stands, 0 where the fill value does
     return inside, (g * (1.0 - kept)).sum().reshape(b.x(1).shape)
 
 

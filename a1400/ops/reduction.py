@@ -242,5 +242,4 @@ def _cumulate_gradient(b: Backward) -> tuple[Tensor]:
 
 @gradient("topk")
 def _topk_gradient(b: Backward) -> tuple[Tensor]:
-    zeros = b.x().lift(0.0).expand(b.x().shape)
-    return (zeros.op("scatter_elements", b.outputs[1], b.g, axis=b.attrs["axis"], reduction="add"),)
+    return (b.x().filled(0.0).op("scatter_elements", b.outputs[1], b.g, axis=b.attrs["axis"], reduction="add"),)

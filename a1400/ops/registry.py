@@ -46,7 +46,7 @@ class Backward:
     def g(self) -> Tensor:
         """The gradient at the first output; zeros when nothing depends on it."""
         first = self.coming[0]
-        return self.y.lift(0).expand(self.y.shape) if first is None else first
+        return self.y.filled(0) if first is None else first
 
 
 #: gives one gradient for each input, broadcastable from the input's shape (the surplus is summed away), or None

@@ -26,11 +26,7 @@ SHORTEST = 64  # bytes
 
 def row_moves(ctx: Context) -> None:
     """Replace chains of moves in which something is concatenated, or that stand between a product and a sum."""
-    users: dict[int, list[Node]] = {}
-    for node in ctx.graph.nodes:
-        for value in node.inputs:
-            if value is not None:
-                users.setdefault(id(value), []).append(node)
+    users = ctx.graph.users()
     outputs = {id(value) for value in ctx.graph.outputs.values()}
 
     def within(value: Value, nodes: set[int]) -> bool:
