@@ -73,13 +73,13 @@ def bench(
     ONNX Runtime's threads stay busy for a while after a run. On a GPU, ONNX Runtime's figures are still the CPU's.
     """
     import a1400
-    from a1400.cli.inputs import check_names, gather
+    from a1400.cli.inputs import Reading, check_names, gather
 
     dims, shapes = parse_dims(dim), parse_shapes(shape)
     with working(f"loading {model.name}"):
         loaded = a1400.load(str(model), backend, device, disable=tuple(disable or ()), precision=precision)
     check_names(loaded.inputs, dims, shapes)
-    given = gather(loaded.inputs, input or (), {}, dims, shapes)
+    given = gather(loaded.inputs, input or (), Reading.of(loaded), dims, shapes)
     feeds = given.feeds[0].arrays
     notes = list(given.notes)
 

@@ -14,6 +14,7 @@ import numpy as np
 from a1400 import dtypes
 from a1400.cli.common import UsageError, shape_text
 from a1400.errors import InputError
+from a1400.io import audio
 from a1400.io.image import SUFFIXES, PictureFormat, format_for, read_picture
 
 Array = np.ndarray
@@ -26,6 +27,22 @@ class Given:
     path: Path
     array: Array
     picture: PictureFormat | None = None
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How files become arrays.
+
+    ``pictures`` holds options of :func:`format_for`; ``sound`` is None where a model does not say what it hears.
+    """
+
+    pictures: Mapping[str, Any] = field(default_factory=dict)
+    sound: audio.AudioFormat | None = None
+
+    @classmethod
+    def of(cls, model: Any, pictures: Mapping[str, Any] | None = None) -> Reading:
+        """As the metadata of ``model`` and the user's options say."""
+        return cls(pictures or {}, audio.AudioFormat.of_model(model.metadata))
 
 
 @dataclass
@@ -51,7 +68,7 @@ class Inputs:
 def gather(
     declared: Mapping[str, Any],
     items: Sequence[str],
-    picture_options: Mapping[str, Any],
+    reading: Reading,
     dims: Mapping[str, int],
     shapes: Mapping[str, tuple[int, ...]],
     fill: bool = False,
@@ -67,10 +84,10 @@ def gather(
     for item in items:
         name, path = _split(item, declared)
         if name is not None:
-            given.setdefault(name, []).extend(_read(path, name, declared[name], picture_options))
+            given.setdefault(name, []).extend(_read(path, name, declared[name], reading))
         else:
             loose.extend(_expand(path))
-    _place(loose, given, declared, picture_options)
+    _place(loose, given, declared, reading)
     counts = {len(files) for files in given.values() if len(files) != 1}
     if len(counts) > 1:
         raise UsageError(
@@ -192,7 +209,7 @@ def _place(
     loose: Sequence[Path],
     given: dict[str, list[Given]],
     declared: Mapping[str, Any],
-    picture_options: Mapping[str, Any],
+    reading: Reading,
 ) -> None:
     """Find the inputs of files given without a name."""
     files = []
@@ -212,21 +229,29 @@ def _place(
         named = ", ".join(map(repr, free))
         raise UsageError(f"the model has several inputs ({named}): write --input NAME=FILE")
     for name, path in zip(targets, files):
-        given.setdefault(name, []).extend(_read(path, name, declared[name], picture_options))
+        given.setdefault(name, []).extend(_read(path, name, declared[name], reading))
 
 
-def _read(path: Path, name: str, spec: Any, picture_options: Mapping[str, Any]) -> list[Given]:
+def _read(path: Path, name: str, spec: Any, reading: Reading) -> list[Given]:
     """What the file (or folder of pictures) ``path`` holds for input ``name``."""
     suffix = path.suffix.lower()
     if suffix in (".npy", ".npz"):
         return [Given(path, _load(path, name))]
     if suffix in SUFFIXES or path.is_dir():
         # An input of unknown rank takes pictures as most models do: NCHW.
-        form = format_for(spec.shape or (None,) * 4, np.dtype(spec.dtype), **picture_options)
+        form = format_for(spec.shape or (None,) * 4, np.dtype(spec.dtype), **reading.pictures)
         return [Given(file, read_picture(file, form), form) for file in _expand(path)]
     if not path.exists():
         raise InputError(f"input file {path} does not exist")
-    raise InputError(f"cannot tell what {path} is: inputs are .npy, .npz and pictures ({' '.join(sorted(SUFFIXES))})")
+    if suffix in audio.SUFFIXES:
+        if reading.sound is None:
+            raise InputError(
+                f"the model does not say how the recording {path} becomes its input: its metadata has no entry "
+                f"{audio.METADATA_KEY!r}; give a .npy file of what it takes"
+            )
+        return [Given(path, audio.spectrogram_for(path, reading.sound, spec.shape or (), np.dtype(spec.dtype)))]
+    known = " ".join(sorted(SUFFIXES | audio.SUFFIXES))
+    raise InputError(f"cannot tell what {path} is: inputs are .npy, .npz, pictures and recordings ({known})")
 
 
 def _open(path: Path) -> Any:

@@ -66,7 +66,7 @@ def profile(
     The roofline is what the device reaches in a short measurement with a1400's own kernels, kept in the cache folder.
     """
     import a1400
-    from a1400.cli.inputs import check_names, gather
+    from a1400.cli.inputs import Reading, check_names, gather
 
     if by and by not in _GROUPS:
         raise UsageError(f"--by wants one of {', '.join(_GROUPS)}, not {by!r}")
@@ -78,7 +78,7 @@ def profile(
         with working(f"loading {model.name}"):
             loaded = a1400.load(str(model), backend, wanted, disable=tuple(disable or ()), precision=precision)
         check_names(loaded.inputs, dims, shapes)
-        given = gather(loaded.inputs, input or (), {}, dims, shapes)
+        given = gather(loaded.inputs, input or (), Reading.of(loaded), dims, shapes)
         notes += [text for text in given.notes if text not in notes]
         with working(f"compiling {model.name} for {loaded.device.name}"):
             loaded.prepare(given.feeds[0].arrays)

@@ -56,7 +56,7 @@ def run(
     ] = None,
     input: Annotated[
         list[str] | None,
-        typer.Option("--input", "-i", metavar="[NAME=]FILE", help=".npy, .npz, a picture or a folder of pictures."),
+        typer.Option("--input", "-i", metavar="[NAME=]FILE", help=".npy, .npz, picture, folder of pictures, .wav."),
     ] = None,
     random: Annotated[bool, typer.Option("--random", help="Fill inputs without a file with random numbers.")] = False,
     labels: Annotated[
@@ -123,7 +123,8 @@ def run(
     items = [*(input or ()), *(files or ())]
     if not items and labels is None:
         names = None  # the class of random numbers is nobody's question
-    given = reading.gather(loaded.inputs, items, picture_options, dims, shapes, random, batch)
+    how = reading.Reading.of(loaded, picture_options)
+    given = reading.gather(loaded.inputs, items, how, dims, shapes, random, batch)
 
     results: list[Result] = []
     times: list[float] = []

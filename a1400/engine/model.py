@@ -66,6 +66,11 @@ class Source(Protocol):
         """Node label -> operator."""
         ...
 
+    @property
+    def metadata(self) -> Mapping[str, str]:
+        """What the model's author wrote beside the graph, key to text."""
+        ...
+
     def graph(self, shapes: Mapping[str, tuple[int, ...]], values: Mapping[str, np.ndarray] | None = None) -> Graph:
         """The graph for these input shapes; ``values`` holds inputs whose contents steer shapes."""
         ...
@@ -148,6 +153,11 @@ class Model:
     def outputs(self) -> dict[str, TensorInfo]:
         """Outputs by name."""
         return {n: TensorInfo(n, i.shape, i.dtype) for n, i in self._source.outputs.items()}
+
+    @property
+    def metadata(self) -> dict[str, str]:
+        """What the model's author wrote beside the graph, key to text."""
+        return dict(self._source.metadata)
 
     # ---- running -------------------------------------------------------------------------------------
     def run(self, feeds: Mapping[str, Any], outputs: str | Mapping[str, str] = "host") -> dict[str, Any]:

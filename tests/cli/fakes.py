@@ -66,6 +66,7 @@ class FakeModel:
     def __init__(self, inputs: Mapping[str, Spec] | None = None, classes: int = 10) -> None:
         self.inputs = dict(inputs or {"image": spec(("batch", 1, 8, 8))})
         self.outputs = {"scores": spec(("batch", classes))}
+        self.metadata: dict[str, str] = {}
         self.classes = classes
         self.calls: list[dict[str, np.ndarray]] = []
         self.prepared: list[dict[str, Any]] = []

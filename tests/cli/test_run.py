@@ -60,6 +60,23 @@ def test_a_folder_stands_for_its_pictures(cli, fake, model, pictures):
     assert [row["input"] for row in document["results"]] == [str(path) for path in pictures]
 
 
+def test_a_recording_becomes_what_the_models_metadata_says(cli, fake, model, tmp_path):
+    import soundfile
+
+    from a1400.io.audio import METADATA_KEY, AudioFormat, log_mel
+
+    form = AudioFormat(rate=8000, high=3500.0, mean=-5.0, std=3.0)
+    sound = np.random.default_rng(0).uniform(-0.5, 0.5, 8000).astype(np.float32)
+    soundfile.write(tmp_path / "word.wav", sound, 8000, subtype="FLOAT")
+    fake.inputs = {"sound": spec(("batch", form.frames, form.mels, 1))}
+    result = cli("run", model, "--input", tmp_path / "word.wav")
+    assert result.exit_code == 1 and METADATA_KEY in result.stderr
+    fake.metadata[METADATA_KEY] = form.to_json()
+    result = cli("run", model, "--input", tmp_path / "word.wav", "--repeat", 0)
+    assert result.exit_code == 0, result.stderr
+    assert np.array_equal(fake.calls[0]["sound"], log_mel(sound, form)[None, :, :, None])
+
+
 def test_batches_stack_pictures_and_split_their_outputs(cli, fake, model, pictures):
     document = json.loads(cli("run", model, "--batch", 2, "--repeat", 0, "--input", *pictures, "--json").stdout)
     assert [call["image"].shape[0] for call in fake.calls] == [2, 1]

@@ -155,3 +155,9 @@ def test_nodes_of_one_name_are_told_apart() -> None:
     nodes = [helper.make_node("Neg", [f"v{i}"], [f"v{i + 1}"], name=n) for i, n in enumerate(names)]
     model = load_onnx(model_of(nodes, {"v0": f32(3)}, {}, ["v4"]))
     assert list(model.node_ops) == ["same", "same#2", "same#3", "same#4"]
+
+
+def test_metadata_is_what_the_author_wrote() -> None:
+    proto = model_of([helper.make_node("Neg", ["x"], ["y"])], {"x": f32(3)}, {}, ["y"])
+    helper.set_model_props(proto, {"author": "somebody", "a1400.log_mel": "{}"})
+    assert load_onnx(proto).metadata == {"author": "somebody", "a1400.log_mel": "{}"}

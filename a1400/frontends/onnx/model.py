@@ -28,8 +28,8 @@ class OnnxModel:
     """A parsed and checked ONNX model.
 
     ``name``; ``inputs`` and ``outputs`` (name to :class:`ShapeDtype`); ``opset``; ``node_ops`` (label to operator);
-    ``nodes`` (how many the file's graph has after dropping what no output needs).  :meth:`graph` may be called from
-    several threads.
+    ``nodes`` (how many the file's graph has after dropping what no output needs); ``metadata`` (what the file's author
+    wrote beside the graph, key to text).  :meth:`graph` may be called from several threads.
     """
 
     def __init__(self, read: ReadModel) -> None:
@@ -44,6 +44,7 @@ class OnnxModel:
         self.name = self._root.name or read.name
         self.opset = self._opsets.get("", 0)
         self.nodes = len(self._root.nodes)
+        self.metadata: dict[str, str] = {entry.key: entry.value for entry in proto.metadata_props}
         # up to IR 3 every initializer is listed as an input as well; it stays a default that graph() can override
         self.inputs: dict[str, ShapeDtype] = {
             n: s for n, s in self._root.inputs.items() if n not in self._root.initializers
