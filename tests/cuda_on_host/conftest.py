@@ -47,7 +47,13 @@ def programs(spec: KernelSpec, variant: Variant, device: HostCudaDevice) -> Iter
 
 @pytest.fixture(scope="session")
 def compiled_ahead(request: pytest.FixtureRequest, host_backend: HostCudaBackend) -> Iterator[None]:
-    """Compile what the chosen tests of specs need, in their order, on all cores while they run."""
+    """Compile what the chosen tests of specs need, in their order, on all cores while they run.
+
+    Where several processes share the tests (pytest-xdist), the cores are busy as it is.
+    """
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        yield
+        return
     device = host_backend.open(0)
 
     def build(name: str, text: str, entry: str) -> None:

@@ -1,7 +1,8 @@
 """Runs conformance cases through the CUDA sources under AddressSanitizer and UndefinedBehaviorSanitizer.
 
 ``python -m tests.cuda_on_host.sanitize softmax-gpu conv-simple`` in a process that :func:`environment` describes; no
-names: every variant.  Each buffer has exactly its array's bytes, each ``__shared__`` array a gap behind it.
+names: every variant; ``-``: those that its standard input names, a line each.  Each buffer has exactly its array's
+bytes, each ``__shared__`` array a gap behind it.
 """
 
 from __future__ import annotations
@@ -64,24 +65,28 @@ def chosen(spec: KernelSpec, variant: Variant, index: int) -> Iterator[Case]:
         yield from (cases[i * (len(cases) - 1) // max(count - 1, 1)] for i in range(count))
 
 
-def main(names: list[str]) -> None:
-    """Prints a line for each case and each wrong result on stderr, where the sanitizers report too."""
+def run(name: str) -> None:
+    """Prints each case of variant ``name`` and each wrong result on stderr, where the sanitizers report too."""
     check.CANARY = 0
-    backend = HostCudaBackend()
-    for number, (name, (spec, variant)) in enumerate(zip(IDS, PAIRS, strict=True)):
-        if names and name not in names:
+    number = IDS.index(name)
+    spec, variant = PAIRS[number]
+    index = ORDERS[number % len(ORDERS)]
+    for case in chosen(spec, variant, index):
+        print(f"CASE {case.name}", file=sys.stderr, flush=True)
+        try:
+            found = check.run_case(spec, variant, case, HostCudaBackend().open(index), exact=False)
+        except A1400Error as error:
+            print(f"ERROR: {error}", file=sys.stderr, flush=True)
             continue
-        index = ORDERS[number % len(ORDERS)]
-        for case in chosen(spec, variant, index):
-            print(f"CASE {name}: {case.name}", file=sys.stderr, flush=True)
-            try:
-                found = check.run_case(spec, variant, case, backend.open(index), exact=False)
-            except A1400Error as error:
-                print(f"ERROR: {error}", file=sys.stderr, flush=True)
-                continue
-            for finding in found:
-                print(f"ERROR: {finding.kind}: {finding.message}", file=sys.stderr, flush=True)
+        for finding in found:
+            print(f"ERROR: {finding.kind}: {finding.message}", file=sys.stderr, flush=True)
     print("END", file=sys.stderr, flush=True)
+
+
+def main(names: list[str]) -> None:
+    """Runs the variants ``names``."""
+    for name in (line.strip() for line in sys.stdin) if names == ["-"] else names or IDS:
+        run(name)
 
 
 if __name__ == "__main__":

@@ -6,11 +6,10 @@ alternate); ``A1400_SANITIZE=all`` runs every program.
 
 from __future__ import annotations
 
-import os
 import re
 import subprocess
 import sys
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -31,47 +30,73 @@ def start(*arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def findings(output: str) -> dict[str, list[str]]:
-    """What went wrong in each variant: lines that say it, with the case and the first frame in a source file."""
-    result: dict[str, list[str]] = {}
-    name, case, ended = "", "", False
-    lines = output.splitlines()
-    for at, line in enumerate(lines):
-        if line.startswith("CASE "):
-            name, _, case = line[5:].partition(": ")
-            result.setdefault(name, [])
-        elif _BAD.search(line):
-            frames = [f.strip() for f in lines[at : at + 12] if re.search(r"\.(cuh?|h):\d+", f)]
-            result.setdefault(name, []).append(f"{case}: {line.strip()} {frames[0] if frames else ''}")
-        ended = ended or line == "END"
-    if not ended:
-        result.setdefault(name, []).append(f"{case}: the process ended: {' '.join(lines[-3:])}")
-    return result
+class Sanitized:
+    """A process that runs variants one after the other; a new one takes over when it dies."""
+
+    def __init__(self) -> None:
+        self._process: subprocess.Popen[str] | None = None
+
+    def findings(self, name: str) -> list[str]:
+        """What goes wrong in variant ``name``: lines with the case and the first frame in a source file."""
+        lines, ended = self._lines(name)
+        result: list[str] = []
+        case = "before any case"
+        for at, line in enumerate(lines):
+            if line.startswith("CASE "):
+                case = line[5:]
+            elif _BAD.search(line):
+                frames = [f.strip() for f in lines[at : at + 12] if re.search(r"\.(cuh?|h):\d+", f)]
+                result.append(f"{case}: {line.strip()} {frames[0] if frames else ''}")
+        if not any(line.startswith("CASE ") for line in lines):
+            result.append("no case ran")
+        if not ended:
+            result.append(f"{case}: the process ended: {' '.join(lines[-3:])}")
+        return result
+
+    def _lines(self, name: str) -> tuple[list[str], bool]:
+        if self._process is None:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "tests.cuda_on_host.sanitize", "-"], env=sanitize.environment(), cwd=ROOT,
+                stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+            )  # fmt: skip
+        assert self._process.stdin is not None and self._process.stderr is not None
+        self._process.stdin.write(f"{name}\n")
+        self._process.stdin.flush()
+        lines = []
+        for line in self._process.stderr:
+            if line == "END\n":
+                return lines, True
+            lines.append(line.rstrip("\n"))
+        self.close()
+        return lines, False
+
+    def close(self) -> None:
+        """End the process."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.communicate()
+            self._process = None
 
 
 @pytest.fixture(scope="session")
-def reports(request: pytest.FixtureRequest) -> dict[str, list[str]]:
-    """Findings of every variant that the chosen tests ask for, from as many processes as there are cores."""
-    tests = [item for item in request.session.items if isinstance(item, pytest.Function)]
-    names = [item.callspec.params["name"] for item in tests if item.originalname == "test_cases_are_clean"]
-    count = os.cpu_count() or 1
-    shards = [names[i::count] for i in range(count) if names[i::count]]
-    with ThreadPoolExecutor(count) as pool:
-        outputs = list(pool.map(lambda shard: start("-m", "tests.cuda_on_host.sanitize", *shard).stderr, shards))
-    result: dict[str, list[str]] = {}
-    for output in outputs:
-        for name, found in findings(output).items():
-            result.setdefault(name, []).extend(found)
-    return result
+def sanitized() -> Iterator[Sanitized]:
+    """The process that this session's tests share."""
+    process = Sanitized()
+    yield process
+    process.close()
 
 
 @needs_runtimes
 @pytest.mark.parametrize("name", IDS)
-def test_cases_are_clean(name: str, reports: dict[str, list[str]]) -> None:
-    unplaced = reports.get("", [])
-    assert not unplaced, "\n".join(unplaced)
-    assert name in reports or name not in IDS, "no case ran"
-    assert not reports[name], "\n".join(reports[name])
+def test_cases_are_clean(name: str, sanitized: Sanitized) -> None:
+    found = sanitized.findings(name)
+    assert not found, "\n".join(found)
+
+
+@needs_runtimes
+def test_a_process_that_ends_is_a_finding(sanitized: Sanitized) -> None:
+    assert "the process ended" in sanitized.findings("no such variant")[-1]
+    assert not sanitized.findings(IDS[0])
 
 
 PROBE = """
