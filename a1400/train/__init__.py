@@ -1,0 +1,1 @@
+"""Training on the device: networks, the train step as one graph, and the loop around it."""
