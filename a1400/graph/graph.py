@@ -17,6 +17,8 @@ from a1400.errors import GraphError
 FOLD_LIMIT = 4096
 #: no single tensor may have more elements than a 32-bit kernel index can reach, even in the work-items past its end
 MAX_ELEMENTS = 2**31 - 2**16
+#: what is put behind a state's name to name the output that holds its new value
+UPDATED = ".next"
 
 
 class Value:
@@ -92,6 +94,9 @@ class Graph:
 
     Build with :meth:`input`, :meth:`constant` and :meth:`op`; ``source`` set on the graph labels the nodes made
     while it holds (a front-end sets it to the model node being translated).
+
+    A *state* (:meth:`state`) is an input whose memory stays on the device from run to run; its update
+    (:meth:`update`) is an output that shares that memory: ``aliases`` maps the output's name to the state's.
     """
 
     def __init__(self, name: str = "graph") -> None:
@@ -99,6 +104,8 @@ class Graph:
         self.nodes: list[Node] = []
         self.inputs: dict[str, Value] = {}
         self.outputs: dict[str, Value] = {}
+        self.states: set[str] = set()
+        self.aliases: dict[str, str] = {}
         self.source: tuple[str, ...] = ()
 
     # ---- building ------------------------------------------------------------------------------------
@@ -121,6 +128,28 @@ class Graph:
         if name in self.outputs:
             raise GraphError(f"output {name!r} is declared twice")
         self.outputs[name] = value
+
+    def state(self, name: str, shape: Sequence[int], dtype: np.dtype) -> Value:
+        """Declare an input whose memory stays on the device between runs; unless updated it keeps its value."""
+        value = self.input(name, shape, dtype)
+        self.states.add(name)
+        return value
+
+    def update(self, name: str, value: Value) -> None:
+        """Let ``value`` be what state ``name`` holds after the run; every node sees what it held before.
+
+        Becomes the output ``name + ".next"``.  Raises :class:`GraphError` for what is no state, for a second update,
+        and for another shape or dtype.
+        """
+        if name not in self.states:
+            raise GraphError(f"{name!r} is no state of the graph, so it cannot be updated")
+        state = self.inputs[name]
+        if (value.shape, value.dtype) != (state.shape, state.dtype):
+            raise GraphError(
+                f"state {name!r} is {state.dtype}{list(state.shape)}; its update is {value.dtype}{list(value.shape)}"
+            )
+        self.output(name + UPDATED, value)
+        self.aliases[name + UPDATED] = name
 
     def op(self, op: str, *inputs: Value | None, **attrs: Any) -> Value:
         """Append a one-output operation and return its value (a constant if it could be folded at once)."""

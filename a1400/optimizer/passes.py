@@ -57,7 +57,7 @@ SCHEDULE = (
 
 def optimize(
     graph: Graph, *, disable: Collection[str] = (), memo: dict[Any, Any] | None = None, info: DeviceInfo | None = None,
-    precision: str = "fp32",
+    precision: str = "fp32", until: str | None = None,
 ) -> Report:  # fmt: skip
     """Optimise ``graph`` in place and say what was done.
 
@@ -65,11 +65,13 @@ def optimize(
     constants computed from weights are kept in it, so that another trace of the same model finds the same array
     objects.  Names, dtypes and shapes of the graph's outputs stay; values change by rounding at most.  ``precision``
     "fp16" or "bf16" stores float32 tensors so (:mod:`a1400.optimizer.precision`); "fp32" and "tf32" are no matter here.
+    ``until`` names a pass whose first run is the last: gradients want ops recognised and nothing fused yet
+    (``until="recognition"``).
 
     Raises :class:`ValueError` for an unknown pass name or precision.
     """
     disable = [disable] if isinstance(disable, str) else disable
-    unknown = sorted(set(disable) - set(PASSES))
+    unknown = sorted({*disable, *([until] if until else ())} - set(PASSES))
     if unknown:
         raise ValueError(f"no pass is called {', '.join(map(repr, unknown))}; the passes are {', '.join(PASSES)}")
     if precision not in PRECISIONS:
@@ -78,7 +80,7 @@ def optimize(
     shared = Memo(memo)
     canonicalise(graph, shared)
     version, seen = 0, dict.fromkeys(PASSES, -1)
-    for name in SCHEDULE:
+    for name in SCHEDULE if until is None else SCHEDULE[: SCHEDULE.index(until) + 1]:
         # a pass that ran on the very same graph has nothing to add
         if name in disable or seen[name] == version:
             continue
