@@ -1,0 +1,1 @@
+"""Training: networks, steps, the trainer and what surrounds it."""
