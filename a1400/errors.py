@@ -31,6 +31,14 @@ class GradientError(A1400Error):
     """The way from the loss to a parameter leads through an operation that has no gradient; its node is named."""
 
 
+class CheckpointError(A1400Error):
+    """A training checkpoint is missing, damaged, of another kind or of another network, or cannot be written."""
+
+
+class NonFiniteError(A1400Error):
+    """Training met NaN or infinity; the message names the layer where it began."""
+
+
 class InputError(A1400Error):
     """An input given to ``run`` has a wrong name, shape or dtype."""
 

@@ -36,7 +36,7 @@ class Ctx:
 
     def __init__(self, tracer: Tracer, node: NodeDef, inputs: list[Item], frame: Frame, folding: bool) -> None:
         self.tracer, self.node, self.inputs, self.frame = tracer, node, inputs, frame
-        self.graph, self.memo = tracer.graph, tracer.memo
+        self.graph, self.memo, self.training = tracer.graph, tracer.memo, tracer.training
         self.opset = frame.opsets.get(node.domain, frame.opsets.get("", 1))
         self._folding = folding  # the node's results are remembered as a whole: not its intermediate steps too
 
@@ -158,7 +158,7 @@ class Ctx:
         """Append a primitive op and return all its outputs; constants in give constants out."""
         definition = OPS[op]
         arrays = [None if v is None else v.data for v in inputs]
-        if definition.random or any(v is not None and v.data is None for v in inputs):
+        if definition.lazy or any(v is not None and v.data is None for v in inputs):
             return self.graph.multi(op, *inputs, **attrs)
         results = definition.infer(attrs, *inputs)
         if any(math.prod(shape) > MAX_ELEMENTS for shape, _ in results):

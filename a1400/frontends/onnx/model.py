@@ -18,6 +18,7 @@ from a1400.frontends.onnx.library import Library
 from a1400.frontends.onnx.parse import parse_graph, read_opsets
 from a1400.frontends.onnx.reader import ReadModel, read_model
 from a1400.frontends.onnx.trace import Tracer
+from a1400.frontends.onnx.training import TrainingMode, find_buffers, find_weights
 from a1400.frontends.signature import ShapeDtype
 from a1400.graph.graph import MAX_ELEMENTS, Graph, Value
 
@@ -78,7 +79,7 @@ class OnnxModel:
             takes = ", ".join(f"{n}: {s}" for n, s in self.inputs.items())
             raise InputError(f"{'; '.join(parts)}; the model's inputs are {takes or 'none'}")
         with self._lock:
-            tracer = Tracer(self._library, self._memo, self.name)
+            tracer = Tracer(self._library, self._memo, Graph(self.name))
             bound: dict[str, Value] = {}
             for name, shape in feeds_shapes.items():
                 signature = self.inputs.get(name) or defaults[name]
@@ -93,6 +94,44 @@ class OnnxModel:
                     )
                 bound[name] = tracer.graph.constant(data, name=name)
             return tracer.run(self._root, bound, self._opsets)
+
+    def append(
+        self, graph: Graph, given: Mapping[str, Value], training: TrainingMode | None = None
+    ) -> dict[str, Value]:
+        """Trace into ``graph`` and return the outputs by name.
+
+        ``given`` holds a value of the graph for each input, and for each initializer that is to be a value instead of a
+        constant.  ``training`` switches dropout and batch normalisation to what they do while a model is trained.
+        Raises as :meth:`graph` does.
+        """
+        self.check()
+        for name, value in given.items():
+            signature, array = self.inputs.get(name), self._root.initializers.get(name)
+            if array is not None:
+                signature = ShapeDtype(array.shape, array.dtype)
+            if signature is None:
+                raise InputError(f"no input or initializer is called {name!r}")
+            if not signature.accepts(value.shape) or value.dtype != signature.dtype:
+                raise InputError(f"{name!r} is {value.dtype}{list(value.shape)}; the model takes {signature}")
+        missing = [n for n in self.inputs if n not in given]
+        if missing:
+            raise InputError(f"input {missing[0]!r} is not given")
+        with self._lock:
+            tracer = Tracer(self._library, self._memo, graph, training)
+            return tracer.translate(self._root, dict(given), self._opsets)
+
+    def weights(self) -> dict[str, np.ndarray]:
+        """The initializers that training would change, by name (:func:`~.training.find_weights`)."""
+        return {n: self._root.initializers[n] for n in find_weights(self._root)}
+
+    def running_statistics(self) -> dict[str, np.ndarray]:
+        """The initializers that are running means and variances of batch normalisation."""
+        return {n: self._root.initializers[n] for n in find_buffers(self._root)}
+
+    @property
+    def initializers(self) -> Mapping[str, np.ndarray]:
+        """All initializers by name, read-only."""
+        return self._root.initializers
 
     def check(self, maps: Collection[Any] | None = None) -> None:
         """Raise :class:`ModelFileError` when the model's file, or one beside it, was written to since it was loaded.

@@ -17,6 +17,7 @@ from a1400.frontends.onnx.definitions import Attr, FunctionDef, GraphDef, NodeDe
 from a1400.frontends.onnx.fold import FoldMemo
 from a1400.frontends.onnx.library import MAX_NODES, Library
 from a1400.frontends.onnx.ops.registry import Translator
+from a1400.frontends.onnx.training import TrainingMode
 from a1400.graph.graph import Graph, Value
 
 
@@ -50,21 +51,15 @@ class Frame:
 class Tracer:
     """One trace of a model into a new graph."""
 
-    def __init__(self, library: Library, memo: FoldMemo, name: str) -> None:
+    def __init__(self, library: Library, memo: FoldMemo, graph: Graph, training: TrainingMode | None = None) -> None:
         self.library, self.memo = library, memo
-        self.graph = Graph(name)
+        self.graph, self.training = graph, training
         self._count = 0
 
     def run(self, root: GraphDef, inputs: dict[str, Value], opsets: dict[str, int]) -> Graph:
-        """Translate ``root`` with ``inputs`` bound; returns the finished graph."""
-        scope = Scope()
-        for name, value in inputs.items():
-            scope[name] = value
-        for name, item in zip(root.outputs, self.body(root, scope, Frame(opsets))):
-            if not isinstance(item, Value):
-                raise UnsupportedOpError(f"output {name!r} is not a tensor; sequences and optionals cannot be outputs")
-            self.graph.output(name, item)
-        self.graph.source = ()
+        """Translate ``root`` with ``inputs`` bound into a graph of its own; returns it finished."""
+        for name, value in self.translate(root, inputs, opsets).items():
+            self.graph.output(name, value)
         self.graph.remove_dead()
         for node in self.graph.nodes:
             for value in node.outputs:
@@ -73,6 +68,19 @@ class Tracer:
                         f"node {node.sources[0]!r} computes in {value.dtype}, which is not supported"
                     )
         return self.graph
+
+    def translate(self, root: GraphDef, inputs: dict[str, Value], opsets: dict[str, int]) -> dict[str, Value]:
+        """Append ``root`` to the graph, with ``inputs`` (initializers too) bound; returns its outputs."""
+        scope = Scope()
+        for name, value in inputs.items():
+            scope[name] = value
+        outputs: dict[str, Value] = {}
+        for name, item in zip(root.outputs, self.body(root, scope, Frame(opsets))):
+            if not isinstance(item, Value):
+                raise UnsupportedOpError(f"output {name!r} is not a tensor; sequences and optionals cannot be outputs")
+            outputs[name] = item
+        self.graph.source = ()
+        return outputs
 
     def body(self, graph: GraphDef, scope: Scope, frame: Frame) -> list[Item]:
         """Translate the nodes of a graph or subgraph into ``scope``; returns its outputs."""

@@ -56,7 +56,13 @@ def eye_like(c: Ctx) -> Value:
 
 @translates("Dropout")
 def dropout(c: Ctx) -> object:
-    """Nothing at inference; the mask is all ones."""
+    """Nothing at inference, where the mask is all ones; random while the model is trained."""
+    if c.training is not None and not c.wants(1):
+        if c.opset >= 12:
+            ratio = 0.5 if c.opt(1) is None else float(c.need_scalar(1, "the ratio"))
+        else:
+            ratio = c.number("ratio", 0.5)
+        return c.training.dropout(c[0], ratio) if ratio else c[0]
     training = c.opset >= 12 and c.opt(2) is not None and bool(c.need_scalar(2, "the training flag"))
     if training and (c.opt(1) is None or c.need_scalar(1, "the ratio") != 0):
         raise c.unsupported("Dropout in training mode is random; export the model in inference mode")

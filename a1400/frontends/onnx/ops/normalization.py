@@ -14,13 +14,14 @@ from a1400.graph.graph import Value
 
 @translates("BatchNormalization")
 def batch_normalization(c: Ctx) -> object:
-    """A multiply and an add per channel; in training mode with the batch's own statistics."""
+    """A multiply and an add per channel; with the batch's own statistics in training."""
     x, scale, bias, mean, var = (c[i] for i in range(5))
     if c.opset < 9 and not c.flag("spatial", True):
         raise c.unsupported("BatchNormalization with spatial=0 is not supported")
     training = c.flag("training_mode") if c.opset >= 14 else False
+    trained = c.training is not None and c.training.is_buffer(mean) and c.training.is_buffer(var)
     outputs: tuple[Value, ...] = ()
-    if training:
+    if training or trained:
         axes = [d for d in range(x.rank) if d != 1]
         batch_mean = c.reduce("mean", x, axes, keepdims=False)
         shape = (x.shape[1], *[1] * (x.rank - 2))
@@ -35,6 +36,9 @@ def batch_normalization(c: Ctx) -> object:
             )
             for old, new in ((mean, batch_mean), (var, batch_var))
         )
+        if trained and c.training is not None:
+            c.training.update(mean, outputs[0])
+            c.training.update(var, outputs[1])
         mean, var = c.cast(batch_mean, mean.dtype), c.cast(batch_var, var.dtype)
     deviation = c.op("sqrt", c.op("add", var, c.scalar(c.number("epsilon", 1e-5), var)))
     factor = c.op("div", c.cast(scale, var.dtype), deviation)
@@ -44,7 +48,7 @@ def batch_normalization(c: Ctx) -> object:
         raise GraphError("BatchNormalization needs a channel axis")
     last = c.channels_last(x)
     y = c.channels_first(c.op("add", c.op("mul", last, factor), shift))
-    return (y, *outputs) if outputs else y
+    return (y, *outputs) if training else y
 
 
 @translates("InstanceNormalization")

@@ -1,0 +1,150 @@
+"""What a trainer is given as loss, metrics and optimizer - names, objects, functions - made into objects, by output."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+
+from a1400.errors import InputError
+from a1400.graph.tensor import Tensor
+from a1400.train import losses as losses_module
+from a1400.train import metrics as metrics_module
+from a1400.train import optimizers as optimizers_module
+from a1400.train.losses import Loss
+from a1400.train.metrics import Metric
+from a1400.train.optimizers import Optimizer
+
+
+def optimizer(given: Any) -> Optimizer:
+    """A name or an optimizer."""
+    if isinstance(given, str):
+        return optimizers_module.from_name(given)
+    if not isinstance(given, Optimizer):
+        raise InputError(f"the optimizer is a name or one of a1400.train.optimizers, not {type(given).__name__}")
+    return given
+
+
+def losses(given: Any, outputs: Sequence[str]) -> dict[str, Loss]:
+    """The loss of each output that has one; a single one is for every output."""
+    made = {name: _loss(loss) for name, loss in _by_output("loss", given, outputs).items()}
+    for name, loss in made.items():
+        if loss.reduction in (None, "none"):
+            raise InputError(f"the loss of {name!r} is not reduced to a number; give it a reduction")
+    return made
+
+
+def _loss(given: Any) -> Loss:
+    if isinstance(given, str):
+        return losses_module.from_name(given)
+    if isinstance(given, Loss):
+        return given
+    if callable(given):
+        return losses_module.Function(given)
+    raise InputError(f"a loss is a name, one of a1400.train.losses or a function, not {type(given).__name__}")
+
+
+def loss_weights(given: Any, of: Mapping[str, Loss]) -> dict[str, float]:
+    """The factor of each output's loss."""
+    return {name: float(weight) for name, weight in _by_output("loss_weights", given, tuple(of)).items()}
+
+
+def _by_output(what: str, given: Any, outputs: Sequence[str]) -> dict[str, Any]:
+    """A dict, a list in the outputs' order, or one for all."""
+    if given is None:
+        return {}
+    if isinstance(given, Mapping):
+        unknown = [str(name) for name in given if name not in outputs]
+        if unknown:
+            raise InputError(f"{what}: no output is called {', '.join(unknown)}; there are {', '.join(outputs)}")
+        return {name: given[name] for name in outputs if given.get(name) is not None}
+    if isinstance(given, (list, tuple)):
+        if len(given) != len(outputs):
+            raise InputError(f"{what}: {len(given)} are given for {len(outputs)} outputs")
+        return {name: entry for name, entry in zip(outputs, given) if entry is not None}
+    return dict.fromkeys(outputs, given)
+
+
+@dataclass
+class Entry:
+    """One metric of one output; a name such as ``accuracy`` becomes a metric when shapes are known."""
+
+    output: str
+    given: Any
+    weighted: bool
+    metric: Metric | None = None
+    shapes: tuple[tuple[int, ...], tuple[int, ...]] | None = None
+
+    def resolve(self, target: tuple[int, ...], prediction: tuple[int, ...]) -> Metric:
+        """The metric, for target and prediction of these shapes."""
+        if self.metric is None:
+            self.shapes = target, prediction
+            if isinstance(self.given, str):
+                shapes = (SimpleNamespace(shape=s) for s in self.shapes)
+                self.metric = metrics_module.from_name(self.given, *shapes)
+            elif isinstance(self.given, Metric):
+                self.metric = self.given
+            elif isinstance(self.given, Loss):
+                self.metric = metrics_module.OfLoss(self.given)
+            elif callable(self.given):
+                self.metric = metrics_module.Function(self.given)
+            else:
+                kind = type(self.given).__name__
+                raise InputError(f"a metric is a name, one of a1400.train.metrics or a function, not {kind}")
+        return self.metric
+
+    def parts(self, target: Tensor, prediction: Tensor, weight: Tensor | None) -> dict[str, Tensor]:
+        """The sums of a batch."""
+        metric = self.resolve(target.shape, prediction.shape)
+        return metric.parts(target, prediction, weight if self.weighted else None)
+
+
+class Metrics:
+    """All metrics: ``by_output`` for the graph, :meth:`results` from sums named ``metric:OUTPUT:INDEX:PART``."""
+
+    def __init__(self, plain: Any, weighted: Any, of: Mapping[str, Loss], outputs: Sequence[str]) -> None:
+        self.by_output: dict[str, list[Entry]] = {}
+        for given, counts in ((plain, False), (weighted, True)):
+            if isinstance(given, (list, tuple)) and not any(isinstance(g, (list, tuple)) for g in given):
+                table = dict.fromkeys(outputs, given)
+            else:
+                table = _by_output("metrics", given, outputs)
+            for output, some in table.items():
+                if output not in of:
+                    if isinstance(given, Mapping):
+                        raise InputError(f"metrics: output {output!r} has no loss, so no targets come for it")
+                    continue
+                each = some if isinstance(some, (list, tuple)) else [some]
+                self.by_output.setdefault(output, []).extend(Entry(output, g, counts) for g in each)
+        self._several = len(of) > 1
+
+    def results(self, sums: Mapping[str, np.ndarray]) -> dict[str, float]:
+        """The figure of each metric by its name, with the output's in front where there are several."""
+        found: dict[str, float] = {}
+        for output, entries in self.by_output.items():
+            for index, entry in enumerate(entries):
+                prefix = f"metric:{output}:{index}:"
+                mine = {n[len(prefix) :]: a for n, a in sums.items() if n.startswith(prefix)}
+                if entry.metric is None or not mine:
+                    continue
+                entry.metric.sums = mine
+                label = f"{output}_{entry.metric.name}" if self._several else entry.metric.name
+                label = f"weighted_{label}" if entry.weighted and label in found else label
+                while label in found:
+                    label += "_again"
+                found[label] = entry.metric.result()
+        return found
+
+    def state(self) -> dict[str, Any]:
+        """The shapes that names were understood by, for a checkpoint."""
+        return {name: [entry.shapes for entry in entries] for name, entries in self.by_output.items()}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Understand names as they were."""
+        for name, entries in self.by_output.items():
+            for entry, shapes in zip(entries, state.get(name, ())):
+                if shapes is not None:
+                    entry.resolve(tuple(shapes[0]), tuple(shapes[1]))

@@ -1,0 +1,188 @@
+"""The steps of a network on a device: programs per batch shape over one set of states, and what the states hold."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Collection, Mapping
+from typing import Any
+
+import numpy as np
+
+from a1400.backends.base import Device
+from a1400.engine.program import Program, States, Weights
+from a1400.errors import A1400Error, CheckpointError, InputError
+from a1400.graph.graph import Graph
+from a1400.train import random
+from a1400.train.binding import Batch
+from a1400.train.finite import FLAGS
+from a1400.train.layout import lay_out
+from a1400.train.step import HYPER, SCALE, Signature, Steps, buffer_state, parameter_state, slot_state
+
+Arrays = dict[str, np.ndarray]
+#: programs kept; the least recently used goes first
+PROGRAM_LIMIT = 16
+
+
+class Runner:
+    """``steps`` on ``device``; its states begin with the network's arrays and ``seed``.
+
+    Programs are made when a batch of a new shape comes.  Used by one thread at a time.
+    """
+
+    def __init__(
+        self, steps: Steps, device: Device, seed: int, precision: str = "fp32", memory_limit: int | None = None,
+        disable: Collection[str] = (),
+    ) -> None:  # fmt: skip
+        self.steps, self.device = steps, device
+        self._options: dict[str, Any] = {"precision": precision, "memory_limit": memory_limit, "disable": disable}
+        self.states, self._shared = States(device), Weights(device)
+        self._programs: OrderedDict[tuple[str, Signature], Program] = OrderedDict()
+        network = steps.network
+        parameters = {name: np.asarray(array) for name, array in network.parameters.items()}
+        steps.layouts = lay_out(parameters, alignment=self.states.alignment)
+        steps.info = device.info
+        for layout in steps.layouts:
+            self.states.allocate(parameter_state(layout), layout.pack(parameters))
+            for slot, number in self._slots().items():
+                self.states.allocate(slot_state(layout, slot), np.full(layout.size, number, layout.dtype))
+        for name, array in network.buffers.items():
+            self.states.allocate(buffer_state(name), np.ascontiguousarray(array).reshape(array.shape))
+        self.states.allocate(random.STATE, random.initial_state(seed))
+        if steps.scale is not None:
+            self.states.allocate(SCALE, steps.scale.initial_state())
+
+    def _slots(self) -> dict[str, float]:
+        return {} if self.steps.optimizer is None else self.steps.optimizer.slots
+
+    # ---- running -------------------------------------------------------------------------------------
+    def run(self, kind: str, batch: Batch, step: int = 0) -> Arrays:
+        """One batch through the graph ``kind`` ("train", "evaluate" or "predict"): its outputs."""
+        feeds = batch.feeds()
+        program = self.program(kind, signature(feeds))
+        if kind == "train":
+            assert self.steps.optimizer is not None
+            feeds[HYPER] = self.steps.optimizer.hyper(step)
+        return program.run(feeds)
+
+    def program(self, kind: str, of: Signature) -> Program:
+        """The program for batches of this signature."""
+        found = self._programs.get((kind, of))
+        if found is None:
+            found = self._programs[kind, of] = self._program(getattr(self.steps, kind)(of))
+            while len(self._programs) > PROGRAM_LIMIT:
+                self._programs.popitem(last=False)
+        self._programs.move_to_end((kind, of))
+        return found
+
+    def _program(self, graph: Graph) -> Program:
+        return Program(graph, self.device, self.states, weights=self._shared, **self._options)
+
+    @property
+    def scale(self) -> float | None:
+        """The loss scale now, where there is one."""
+        return None if self.steps.scale is None else float(self.states.read(SCALE)[0])
+
+    # ---- what the states hold ------------------------------------------------------------------------
+    def parameters(self) -> Arrays:
+        """Trained arrays by name."""
+        found: Arrays = {}
+        for layout in self.steps.layouts:
+            found.update(layout.unpack(self.states.read(parameter_state(layout))))
+        return {name: found[name] for name in self.steps.network.parameters}
+
+    def buffers(self) -> Arrays:
+        """Arrays that are not trained, by name."""
+        return {name: self.states.read(buffer_state(name)) for name in self.steps.network.buffers}
+
+    def write(self, weights: Mapping[str, np.ndarray]) -> None:
+        """Replace parameters and buffers; :class:`InputError` for an unknown name or another shape."""
+        left = {name: np.asarray(array) for name, array in weights.items()}
+        for layout in self.steps.layouts:
+            mine = {n: left.pop(n) for n in layout.places if n in left}
+            if mine:
+                _check(mine, {n: p.shape for n, p in layout.places.items()})
+                before = layout.unpack(self.states.read(parameter_state(layout)))
+                self.states.write(parameter_state(layout), layout.pack({**before, **mine}))
+        known = {n: np.shape(a) for n, a in self.steps.network.buffers.items() if n in left}
+        for name, shape in known.items():
+            array = left.pop(name)
+            _check({name: array}, {name: shape})
+            dtype = self.states.read(buffer_state(name)).dtype
+            self.states.write(buffer_state(name), np.ascontiguousarray(array, dtype).reshape(shape))
+        if left:
+            raise InputError(f"the network has no weight called {', '.join(left)}")
+
+    def tensors(self) -> Arrays:
+        """Everything that a checkpoint keeps, by the checkpoint's names."""
+        made = {f"parameter/{n}": a for n, a in self.parameters().items()}
+        made.update({f"buffer/{n}": a for n, a in self.buffers().items()})
+        for slot in self._slots():
+            for layout in self.steps.layouts:
+                arrays = layout.unpack(self.states.read(slot_state(layout, slot)))
+                made.update({f"slot/{slot}/{n}": a for n, a in arrays.items()})
+        made["random/state"] = self.states.read(random.STATE)
+        if self.steps.scale is not None:
+            made["random/loss_scale"] = self.states.read(SCALE)
+        return made
+
+    def restore(self, tensors: Mapping[str, np.ndarray]) -> None:
+        """Take up what :meth:`tensors` gave; :class:`CheckpointError` where it is of another network or optimizer."""
+        mine = {n: (a.shape, a.dtype) for n, a in self.tensors().items()}
+        theirs = {n: (a.shape, a.dtype) for n, a in tensors.items() if n.split("/")[0] != "callback"}
+        if mine != theirs:
+            differ = sorted(n for n in {**mine, **theirs} if mine.get(n) != theirs.get(n))
+            raise CheckpointError(
+                f"the checkpoint is of another network, optimizer or precision: {', '.join(differ[:5])}"
+                f"{' and others' if len(differ) > 5 else ''} differ"
+            )
+        def part(prefix: str) -> Arrays:
+            return {n[len(prefix) + 1 :]: a for n, a in tensors.items() if n.startswith(prefix + "/")}
+
+        self.write({**part("parameter"), **part("buffer")})
+        for slot, number in self._slots().items():
+            arrays = part(f"slot/{slot}")
+            for layout in self.steps.layouts:
+                flat = np.full(layout.size, number, layout.dtype)
+                for name, place in layout.places.items():
+                    flat[place.start : place.start + place.size] = arrays[name].reshape(-1)
+                self.states.write(slot_state(layout, slot), flat)
+        self.states.write(random.STATE, tensors["random/state"])
+        if self.steps.scale is not None:
+            self.states.write(SCALE, tensors["random/loss_scale"])
+
+    # ---- what went wrong -----------------------------------------------------------------------------
+    def blame(self, batch: Batch) -> str:
+        """Where the step on ``batch`` first gives what is not finite: half a sentence.
+
+        The states are as they were before that step.
+        """
+        for name, array in batch.feeds().items():
+            if array.dtype.kind == "f" and not np.isfinite(array).all():
+                kind, _, label = name.partition(":")
+                return f"it is in the data already, in {kind} {label!r}"
+        for name, array in {**self.parameters(), **self.buffers()}.items():
+            if not np.isfinite(array.astype(np.float32)).all():
+                return f"the weight {name!r} holds it already"
+        try:
+            search = self.steps.debugging(signature(batch.feeds()))
+            flags = self._program(search.graph).run(batch.feeds())[FLAGS]
+        except A1400Error as error:
+            return f"the layer could not be found: {error}"
+        entry = search.flags.origin(flags, [search.loss])
+        if entry is not None:
+            return f"it begins in {entry}"
+        entry = search.flags.origin(flags, search.gradients)
+        if entry is not None:
+            return f"all values are finite, but the gradient in {entry} is not"
+        return "it did not come again when the layer was looked for"
+
+
+def signature(feeds: Mapping[str, np.ndarray]) -> Signature:
+    """Names, shapes and dtypes of a batch's arrays."""
+    return tuple((name, array.shape, array.dtype) for name, array in feeds.items())
+
+
+def _check(arrays: Mapping[str, np.ndarray], shapes: Mapping[str, tuple[int, ...]]) -> None:
+    for name, array in arrays.items():
+        if array.shape != shapes[name]:
+            raise InputError(f"weight {name!r} has shape {list(shapes[name])}, not {list(array.shape)}")

@@ -1,0 +1,268 @@
+"""A train step as one graph: forward, loss, backward, update; and the smaller graphs of evaluation and prediction.
+
+Parameters lie side by side in flat states (:mod:`a1400.train.layout`).  While gradients are taken they are inputs of
+their own, so that no rule has to see through the slices that they are of the flat state; these take their place at the
+end.  A step whose loss or gradients are not finite changes nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from a1400.autodiff import gradients
+from a1400.backends.base import DeviceInfo
+from a1400.errors import GradientError, InputError
+from a1400.graph.graph import Graph
+from a1400.graph.tensor import Tensor
+from a1400.optimizer import optimize
+from a1400.train import random
+from a1400.train.compilation import Entry
+from a1400.train.finite import Flags, all_finite
+from a1400.train.layout import FlatLayout
+from a1400.train.loss_scale import LossScale
+from a1400.train.losses import Loss
+from a1400.train.network import Network, layer
+from a1400.train.optimizers import Optimizer
+
+#: (name, shape, dtype) of each array of a batch, under its name in the graph
+Signature = tuple[tuple[str, tuple[int, ...], np.dtype], ...]
+#: name of the input that is no data, and of the loss scale's state
+HYPER, SCALE = "hyper", "loss_scale"
+#: names of outputs
+LOSS, FINITE = "loss", "finite"
+
+
+def parameter_state(layout: FlatLayout) -> str:
+    """Name of the state that holds a layout's parameters."""
+    return f"parameter:{layout.name}"
+
+
+def slot_state(layout: FlatLayout, slot: str) -> str:
+    """Name of the state of one of the optimizer's slots."""
+    return f"slot:{layout.name}:{slot}"
+
+
+def buffer_state(name: str) -> str:
+    """Name of a buffer's state."""
+    return f"buffer:{name}"
+
+
+@dataclass
+class Forward:
+    """The network in a graph: tensors by name, parameters still inputs of their own."""
+
+    graph: Graph
+    inputs: dict[str, Tensor]
+    parameters: dict[str, Tensor]
+    buffers: dict[str, Tensor]
+    outputs: dict[str, Tensor]
+    updates: dict[str, Tensor]
+    penalties: list[Tensor]
+    random: random.RandomSource
+
+
+@dataclass
+class Debugging:
+    """A step's graph whose only output is a flag per value; what to follow back from (values by ``id``)."""
+
+    graph: Graph
+    flags: Flags
+    loss: int
+    gradients: tuple[int, ...]
+
+
+@dataclass
+class Steps:
+    """Writes the graphs of a network: ``losses`` and ``metrics`` by output, ``loss_weights`` likewise (1).
+
+    ``scale`` multiplies the loss, and the gradients are divided by it again.
+    """
+
+    network: Network
+    layouts: Sequence[FlatLayout]
+    losses: Mapping[str, Loss] = field(default_factory=dict)
+    loss_weights: Mapping[str, float] = field(default_factory=dict)
+    metrics: Mapping[str, Sequence[Entry]] = field(default_factory=dict)
+    optimizer: Optimizer | None = None
+    scale: LossScale | None = None
+    info: DeviceInfo | None = None
+
+    # ---- graphs --------------------------------------------------------------------------------------
+    def train(self, signature: Signature) -> Graph:
+        """Outputs ``loss``, ``finite`` (bool) and the metrics' sums; updates every state."""
+        made = self._forward("train step", signature, training=True)
+        graph = made.graph
+        loss = self._loss(made)
+        found = self._gradients(made, loss)
+        self._metrics(made)
+        graph.output(LOSS, loss.value)
+        assert self.optimizer is not None
+        with layer(graph, "optimizer"):
+            self._update(made, loss, self.optimizer, found)
+        self._bind(made)
+        return graph
+
+    def evaluate(self, signature: Signature) -> Graph:
+        """Outputs ``loss`` and the metrics' sums."""
+        made = self._forward("evaluation", signature, training=False)
+        loss = self._loss(made)
+        self._metrics(made)
+        made.graph.output(LOSS, loss.value)
+        self._bind(made)
+        return made.graph
+
+    def predict(self, signature: Signature) -> Graph:
+        """Outputs ``output:NAME``."""
+        made = self._forward("prediction", signature, training=False)
+        for name, tensor in made.outputs.items():
+            made.graph.output(f"output:{name}", tensor.value)
+        self._bind(made)
+        return made.graph
+
+    def debugging(self, signature: Signature) -> Debugging:
+        """The step without its updates, to see which value is not finite."""
+        made = self._forward("search for what is not finite", signature, training=True)
+        graph = made.graph
+        loss = self._loss(made)
+        found = tuple(id(t.value) for t in self._gradients(made, loss).values() if t is not None)
+        flags = Flags()
+        flags.declare(graph)
+        self._bind(made)
+        return Debugging(graph, flags, id(loss.value), found)
+
+    # ---- parts ---------------------------------------------------------------------------------------
+    def _forward(self, title: str, signature: Signature, training: bool) -> Forward:
+        graph = Graph(title)
+        inputs = {name: Tensor(graph, graph.input(name, shape, dtype)) for name, shape, dtype in signature}
+        parameters = {
+            name: Tensor(graph, graph.input(f"weight of {name}", place.shape, layout.dtype))
+            for layout in self.layouts
+            for name, place in layout.places.items()
+        }
+        buffers = {
+            name: Tensor(graph, graph.state(buffer_state(name), array.shape, array.dtype))
+            for name, array in self.network.buffers.items()
+        }
+        state = Tensor(graph, graph.state(random.STATE, random.STATE_SHAPE, np.dtype(np.uint32)))
+        source = random.RandomSource(state)
+        given = {name.removeprefix("input:"): t for name, t in inputs.items() if name.startswith("input:")}
+        traced = self.network.trace(graph, given, dict(parameters), dict(buffers), training, source)
+        graph.source = ()
+        wrong = sorted({*traced.updates} - {*buffers})
+        if wrong:
+            raise InputError(f"the network updates {', '.join(wrong)}, which is none of its buffers")
+        # patterns are recognised before gradients are taken: their rules are better than those of their parts
+        penalties = {f"penalty:{i}": p for i, p in enumerate(traced.penalties)}
+        outputs = {f"output:{n}": t for n, t in traced.outputs.items()}
+        updates = {f"update:{n}": t for n, t in traced.updates.items()} if training else {}
+        for name, tensor in {**outputs, **updates, **penalties}.items():
+            graph.output(name, tensor.value)
+        optimize(graph, info=self.info, until="recognition")
+        kept = {name: Tensor(graph, value) for name, value in graph.outputs.items()}
+        graph.outputs.clear()
+        return Forward(
+            graph, inputs, parameters, buffers,
+            {n: kept[f"output:{n}"] for n in traced.outputs},
+            {n: kept[f"update:{n}"] for n in traced.updates} if training else {},
+            [kept[name] for name in penalties], source,
+        )  # fmt: skip
+
+    def _loss(self, made: Forward) -> Tensor:
+        total: Tensor | None = None
+        for name, loss in self.losses.items():
+            if name not in made.outputs:
+                raise InputError(f"there is a loss for {name!r}; the network's outputs are {', '.join(made.outputs)}")
+            with layer(made.graph, f"loss of {name}" if len(self.losses) > 1 else "loss"):
+                target = made.inputs.get(f"target:{name}")
+                if target is None:
+                    raise InputError(f"there are no targets for output {name!r}")
+                term = loss(target, made.outputs[name], made.inputs.get(f"weight:{name}"))
+                term = term.cast(np.float32).reshape(())
+                if len(self.losses) > 1:
+                    made.graph.output(f"loss:{name}", term.value)
+                factor = float(self.loss_weights.get(name, 1.0))
+                term = term if factor == 1 else term * factor
+                total = term if total is None else total + term
+        if total is None:
+            raise InputError("there is no loss; give one when the trainer is made")
+        with layer(made.graph, "penalties"):
+            for penalty in made.penalties:
+                total = total + penalty.cast(np.float32).reshape(())
+        return total
+
+    def _gradients(self, made: Forward, loss: Tensor) -> dict[str, Tensor | None]:
+        """The gradient of each parameter, of the loss as it is (a scale taken out again)."""
+        graph, of, inverse = made.graph, loss, None
+        if self.scale is not None:
+            scale = Tensor(graph, graph.state(SCALE, (2,), np.dtype(np.float32)))
+            of, inverse = self.scale.scaled(loss, scale), self.scale.factor(scale)
+        names = list(made.parameters)
+        found = gradients(graph, of.value, [made.parameters[n].value for n in names])
+        if all(g is None for g in found):
+            raise GradientError("the loss depends on none of the network's parameters, so there is nothing to train")
+        table: dict[str, Tensor | None] = {}
+        for name, value in zip(names, found):
+            tensor = None if value is None else Tensor(graph, value)
+            if tensor is not None and inverse is not None:
+                tensor = tensor * inverse.cast(tensor.dtype).reshape((1,) * tensor.rank)
+            table[name] = tensor
+        return table
+
+    def _metrics(self, made: Forward) -> None:
+        for name, entries in self.metrics.items():
+            for index, entry in enumerate(entries):
+                with layer(made.graph, "metrics"):
+                    weight = made.inputs.get(f"weight:{name}")
+                    parts = entry.parts(made.inputs[f"target:{name}"], made.outputs[name], weight)
+                for part, tensor in parts.items():
+                    made.graph.output(f"metric:{name}:{index}:{part}", tensor.value)
+
+    def _update(self, made: Forward, loss: Tensor, optimizer: Optimizer, found: dict[str, Tensor | None]) -> None:
+        graph = made.graph
+        hyper = Tensor(graph, graph.input(HYPER, (optimizer.hyper_size,), np.dtype(np.float32)))
+        names = [n for n, t in found.items() if t is not None]
+        clipped = optimizer.clip_each([t for t in found.values() if t is not None])
+        flat = [layout.concatenate(graph, dict(zip(names, clipped))) for layout in self.layouts]
+        finite = all_finite(loss)
+        for gradient in flat:
+            finite = finite.op("and", all_finite(gradient))
+        graph.output(FINITE, finite.value)
+        finite = finite.reshape((1,))
+        factor = optimizer.global_factor(flat)
+        for layout, gradient in zip(self.layouts, flat):
+            def state(name: str, layout: FlatLayout = layout) -> Tensor:
+                return Tensor(graph, graph.state(name, (layout.size,), layout.dtype))
+
+            slots = {slot: state(slot_state(layout, slot)) for slot in optimizer.slots}
+            parameter = state(parameter_state(layout))
+            new, updated = optimizer.update(parameter, gradient, slots, hyper, factor, finite=finite)
+            graph.update(parameter_state(layout), new.value)
+            for slot, value in updated.items():
+                graph.update(slot_state(layout, slot), value.value)
+        for name, update in made.updates.items():
+            old = made.buffers[name]
+            if (update.shape, update.dtype) != (old.shape, old.dtype):
+                raise InputError(f"the update of buffer {name!r} is {update!r}, the buffer is {old!r}")
+            kept = finite.reshape((1,) * old.rank).where(update, old)
+            graph.update(buffer_state(name), kept.value)
+        if self.scale is not None:
+            graph.update(SCALE, self.scale.next(Tensor(graph, graph.inputs[SCALE]), finite).value)
+        advanced = finite.where(made.random.advanced(), made.random.state)
+        graph.update(random.STATE, advanced.value)
+
+    def _bind(self, made: Forward) -> None:
+        """Let the parameters be slices of the flat states."""
+        graph, mapping = made.graph, {}
+        for layout in self.layouts:
+            name = parameter_state(layout)
+            if name not in graph.inputs:
+                graph.state(name, (layout.size,), layout.dtype)
+            for parameter, view in layout.views(Tensor(graph, graph.inputs[name])).items():
+                mapping[id(made.parameters[parameter].value)] = view.value
+                del graph.inputs[f"weight of {parameter}"]
+        graph.replace(mapping)
+        graph.sort()
+        graph.remove_dead()
