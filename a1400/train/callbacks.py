@@ -259,6 +259,26 @@ class ModelCheckpoint(Monitor):
         self.trainer.save(path)
 
 
+class Saving(Callback):
+    """Saves to one path after every epoch, and every so many steps."""
+
+    saves = True
+
+    def __init__(self, path: str | PathLike[str], every: int | None) -> None:
+        if every is not None and every < 1:
+            raise InputError(f"checkpoint_every is a number of steps, not {every}")
+        self._path, self._every = path, every
+
+    def on_train_batch_end(self, batch: int, logs: Logs | None = None) -> None:
+        """Save every so many steps."""
+        if self._every and self.trainer.step % self._every == 0:
+            self.trainer.save(self._path)
+
+    def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
+        """Save."""
+        self.trainer.save(self._path)
+
+
 class LearningRateScheduler(Callback):
     """``schedule(epoch, learning_rate)`` gives the learning rate of each epoch."""
 

@@ -12,7 +12,7 @@ import numpy as np
 from a1400.errors import CheckpointError, InputError, NonFiniteError
 from a1400.train import compilation
 from a1400.train.binding import Batch, Binder
-from a1400.train.callbacks import Callback, CallbackList, Logs
+from a1400.train.callbacks import CallbackList, Saving
 from a1400.train.checkpoint import Checkpoint, join, read_checkpoint, separate, write_checkpoint
 from a1400.train.data import Shuffle, Source, make_source, split
 from a1400.train.history import History, Sums
@@ -168,7 +168,7 @@ class Trainer:
             self.history = History()
         self.history.params = {"epochs": epochs, "steps": source.steps, "verbose": verbose}
         self.history.interrupted = self.stop_training = False
-        extra = [] if checkpoint is None else [_Saving(checkpoint, checkpoint_every)]
+        extra = [] if checkpoint is None else [Saving(checkpoint, checkpoint_every)]
         calls = self._callbacks = CallbackList([*callbacks, *extra], self, model or self, self.history.params)
         with ExitStack() as stack:
             interrupts = stack.enter_context(Interrupts())
@@ -380,26 +380,6 @@ class Trainer:
             kind = type(self.network).__name__
             raise InputError(f"a {kind} has no ONNX form; networks read from ONNX or Keras have")
         export(path, self.weights())
-
-
-class _Saving(Callback):
-    """Saves to one path after every epoch, and every so many steps."""
-
-    saves = True
-
-    def __init__(self, path: str | os.PathLike[str], every: int | None) -> None:
-        if every is not None and every < 1:
-            raise InputError(f"checkpoint_every is a number of steps, not {every}")
-        self._path, self._every = path, every
-
-    def on_train_batch_end(self, batch: int, logs: Logs | None = None) -> None:
-        """Save every so many steps."""
-        if self._every and self.trainer.step % self._every == 0:
-            self.trainer.save(self._path)
-
-    def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
-        """Save."""
-        self.trainer.save(self._path)
 
 
 def _walk(source: Source, interrupts: Interrupts | None) -> Iterator[Batch]:
