@@ -49,14 +49,14 @@ from a1400.kernels.spec import (
     register,
 )
 
-_SIZES = (
+SIZES = (
     "N", "D", "H", "W", "C", "OD", "OH", "OW", "KD", "KH", "KW", "SD", "SH", "SW", "LD", "LH", "LW", "PD", "PH", "PW",
     "x_off", "x_ld", "y_off", "y_ld",
 )  # fmt: skip
 _F32 = np.dtype(np.float32)
 
 # The kinds differ in where the accumulator starts, how it takes a value, and what becomes of it.
-_COUNT = (
+COUNT = (
     "const int counted = include_pad"
     " ? window_high(d0, LD, lim_d, KD) * window_high(h0, LH, lim_h, KH) * window_high(w0, LW, lim_w, KW)"
     " : (kd1 - window_low(d0, LD)) * (kh1 - window_low(h0, LH)) * (kw1 - window_low(w0, LW));"
@@ -70,7 +70,7 @@ _KINDS: dict[str, tuple[str, dict[str, str]]] = {
     }),
     "average": ("int include_pad\nint lim_d\nint lim_h\nint lim_w", {
         "POOL_INIT": "0", "POOL_STEP(a, v, type)": "((a) + (v))", "POOL_FINISH(a, type)": "((a) / (T_r)counted)",
-        "POOL_COUNT": _COUNT,
+        "POOL_COUNT": COUNT,
     }),
     "lp": ("float p", {
         "POOL_INIT": "0",
@@ -94,7 +94,7 @@ def index_strides(c: int, d: int, h: int, w: int, storage_order: int = 0) -> dic
     return {"i_n": c * d * h * w, "i_c": d * h * w, **spatial}
 
 
-def _windows(arrays: Mapping[str, np.ndarray], s: Scalars) -> tuple[np.ndarray, np.ndarray]:
+def windows(arrays: Mapping[str, np.ndarray], s: Scalars) -> tuple[np.ndarray, np.ndarray]:
     """Values ``[N, OD, OH, OW, C, K]`` and where they are inside the image ``[OD, OH, OW, K]``."""
     n, d, h, w, c = (int(s[k]) for k in "NDHWC")
     flat = arrays["x"].reshape(-1)[int(s["x_off"]) :]
@@ -117,7 +117,7 @@ def _windows(arrays: Mapping[str, np.ndarray], s: Scalars) -> tuple[np.ndarray, 
 
 def _reference(kind: str) -> Reference:
     def reference(arrays: Mapping[str, np.ndarray], s: Scalars, case: Case) -> Mapping[str, np.ndarray]:
-        values, valid = _windows(arrays, s)
+        values, valid = windows(arrays, s)
         inside = valid[:, :, :, None, :]
         with np.errstate(all="ignore"):
             if kind == "max":
@@ -152,7 +152,7 @@ def _spread(y: np.ndarray, case: Case, s: Scalars) -> np.ndarray:
 
 
 def _index_reference(arrays: Mapping[str, np.ndarray], s: Scalars, case: Case) -> Mapping[str, np.ndarray]:
-    values, valid = _windows(arrays, s)
+    values, valid = windows(arrays, s)
     lowest = -np.inf if np.issubdtype(values.dtype, np.floating) else np.iinfo(values.dtype).min
     masked = np.where(valid[:, :, :, None, :], values, lowest)
     first = np.argmax(valid, -1)  # of a window of lowest values, the first inside the image
@@ -271,7 +271,7 @@ def _cases(kind: str) -> Iterator[Case]:
 
 # ---- specs ---------------------------------------------------------------------------------------------------
 
-_GEOMETRY = "\n".join(f"int {name}" for name in _SIZES)
+_GEOMETRY = "\n".join(f"int {name}" for name in SIZES)
 _MAX_TYPES = dtypes.FLOATS + dtypes.INTS
 
 

@@ -3,6 +3,7 @@
 from a1400.ops import (  # noqa: F401 - importing a family registers its ops
     attention,
     convolution,
+    convolution_gradients,
     indexing,
     joined,
     linear,
@@ -13,6 +14,7 @@ from a1400.ops import (  # noqa: F401 - importing a family registers its ops
     recurrent,
     reduction,
     sampling,
+    sampling_gradients,
 )
 from a1400.ops.registry import OPS, OpDef
 

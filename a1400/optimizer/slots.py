@@ -16,7 +16,7 @@ Groups = tuple[tuple[int, ...], ...]
 
 #: ops whose kernels have an EPILOGUE slot; what they hand to it has the output's shape
 EPILOGUE_OPS = frozenset({
-    "conv", "conv_transpose", "matmul", "matmul_joined", "pool", "reduce", "softmax", "log_softmax", "layer_norm",
+    "conv", "conv_transpose", "matmul", "matmul_joined", "pool", "pool_gradient", "reduce", "softmax", "log_softmax", "layer_norm",
     "rms_norm", "group_norm", "resize",
 })  # fmt: skip
 #: ops whose kernels have a PROLOGUE slot on input 0

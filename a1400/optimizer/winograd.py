@@ -1,4 +1,5 @@
-"""``winograd``: 3 x 3 convolutions that are faster with fewer multiplications get the attribute ``algorithm``.
+"""``winograd``: 3 x 3 convolutions (and their filters' gradients) that are faster with fewer multiplications get the
+attribute ``algorithm``.
 
 The attribute names the kernel (:mod:`a1400.kernels.conv_winograd`) and does not change what the node means; the
 lowering obeys it.  Chosen for the shapes and the device at hand, by :mod:`a1400.kernels.conv_winograd_choice`.
@@ -9,6 +10,7 @@ from __future__ import annotations
 from collections import Counter
 
 from a1400.graph.graph import Node
+from a1400.kernels import conv_filter_winograd
 from a1400.kernels.conv_shape import conv_scalars
 from a1400.kernels.conv_winograd import TYPES
 from a1400.kernels.conv_winograd_choice import choose
@@ -21,7 +23,8 @@ def winograd(ctx: Context) -> None:
         return
     found: Counter[str] = Counter()
     for node in ctx.graph.nodes:
-        if node.op == "conv" and (kernel := _kernel(ctx, node)):
+        find = {"conv": _kernel, "conv_filter_gradient": _filter_kernel}.get(node.op)
+        if find is not None and (kernel := find(ctx, node)):
             node.attrs = {**node.attrs, "algorithm": kernel}
             found[kernel] += 1
     ctx.count(found.total())
@@ -32,7 +35,7 @@ def _kernel(ctx: Context, node: Node) -> str | None:
     x, w = node.inputs[:2]
     assert ctx.info is not None and x is not None and w is not None
     floats = all(value.dtype in TYPES for value in (x, w, node.output))
-    if not w.is_constant or not floats or w.shape[2:] != (3, 3) or node.output.size == 0:
+    if not floats or w.shape[2:] != (3, 3) or node.output.size == 0:
         return None
     a = node.attrs
     scalars = conv_scalars(
@@ -40,3 +43,14 @@ def _kernel(ctx: Context, node: Node) -> str | None:
     )
     chosen = choose(ctx.info, scalars)
     return chosen.kernel if chosen is not None else None
+
+
+def _filter_kernel(ctx: Context, node: Node) -> str | None:
+    x, g = node.inputs
+    assert ctx.info is not None and x is not None and g is not None
+    floats = all(value.dtype in TYPES for value in (x, g, node.output))
+    a = node.attrs
+    if not floats or a["kernel"] != (3, 3) or node.output.size == 0:
+        return None
+    scalars = conv_scalars(x.shape, g.shape, a["kernel"], a["strides"], a["low"], a["dilations"], int(a["groups"]))
+    return conv_filter_winograd.NAME if conv_filter_winograd.choose_filter(ctx.info, scalars) else None

@@ -12,6 +12,7 @@ from a1400.graph import Graph
 from a1400.graph.graph import evaluate
 from a1400.graph.tensor import Tensor
 from a1400.ops import OPS
+from tests.autodiff import cases_convolution  # noqa: F401 - they add to CASES
 from tests.autodiff.cases import CASES
 from tests.autodiff.check import Case, build, check_device, check_reference
 

@@ -3,6 +3,7 @@
 from a1400.engine.lower import (  # noqa: F401 - importing a family registers its handlers
     attention,
     convolution,
+    convolution_gradients,
     indexing,
     joined,
     linear,

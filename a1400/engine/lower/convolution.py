@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from math import prod
 from typing import Any
@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from a1400 import tuning
+from a1400.engine.lower.filters import depthwise_filters, plain_filters, transposed_filters
 from a1400.engine.lower.images import image_groups, pixel_result, pixel_view, three
 from a1400.engine.lower.linear import Product, emit_product, uses_packed
 from a1400.engine.lower.pooled import emit_pooled, pool_behind
@@ -60,17 +61,14 @@ def _conv(lw: Lowering, node: Node) -> None:
     slots = _image_slots(lw, node, target.dtype, acc)
     buffers = {"x": view.ref(), "y": target.ref()}
     if w.shape[1] == 1 and groups > 1:
-        buffers["w"] = _weights(lw, w, ("pack_depthwise",), conv_pack.pack_depthwise, _run_time_depthwise).ref()
+        buffers["w"] = depthwise_filters(lw, w).ref()
         del scalars["groups"]  # depthwise means one input channel per group
         lw.launch("conv_depthwise", types, buffers, scalars, slots=slots)
         return
     if apart is None and emit_winograd(lw, node, w, types, buffers, scalars, slots):
         return
     scalars = with_image_strides(scalars, apart.image, apart.channel) if apart else with_image_strides(scalars)
-    buffers["w"] = _weights(
-        lw, w, ("pack_conv", groups), lambda a: conv_pack.pack_conv(a, groups),
-        lambda lw, value: _run_time_conv(lw, value, groups),
-    ).ref()  # fmt: skip
+    buffers["w"] = plain_filters(lw, w, groups).ref()
     lw.launch("conv", types, buffers, scalars, tunables=_conv_tunables(lw, types, scalars, slots), slots=slots)
 
 
@@ -139,43 +137,6 @@ def _pointwise_conv(lw: Lowering, node: Node, x: Value, w: Value, target: View, 
     emit_product(lw, Product(flat, matrix, out, None, slots))
 
 
-def _weights(
-    lw: Lowering, w: Value, key: tuple[Any, ...], pack: Callable[[np.ndarray], np.ndarray],
-    run_time: Callable[[Lowering, Value], View],
-) -> View:  # fmt: skip
-    """Weights in the kernel's layout: packed on the host once when constant, by launches when computed."""
-    return lw.packed(w, key, pack) if w.is_constant else run_time(lw, w)
-
-
-def _run_time_depthwise(lw: Lowering, w: Value) -> View:
-    flat = lw.dense(w).reshape((w.shape[0], prod(w.shape[2:])))
-    assert flat is not None
-    out = lw.temporary(tuple(reversed(flat.shape)), w.dtype)
-    lw.copy(flat.transpose((1, 0)), out)
-    return out
-
-
-def _run_time_conv(lw: Lowering, w: Value, groups: int) -> View:
-    """Group, tap, channel, output order, then packed panels."""
-    oc, cg, taps = w.shape[0] // groups, w.shape[1], prod(w.shape[2:])
-    split = lw.dense(w).reshape((groups, oc, cg, taps))
-    assert split is not None
-    matrices = lw.temporary((groups, taps, cg, oc), w.dtype)
-    lw.copy(split.transpose((0, 3, 2, 1)), matrices)
-    return _packed_matrices(lw, matrices, groups, taps * cg, oc)
-
-
-def _packed_matrices(lw: Lowering, matrices: View, groups: int, k: int, n: int) -> View:
-    size = gemm_pack.packed_size(k, n)
-    packed = lw.temporary((groups, size), matrices.dtype)
-    lw.launch(
-        "gemm_pack", {"T": matrices.dtype}, {"b": matrices.ref(), "packed": packed.ref()},
-        {"K": k, "N": n, "nb0": 1, "nb1": groups, "b_off": matrices.offset, "b_b0": 0, "b_b1": k * n, "b_k": n,
-         "b_n": 1, "p_off": 0, "p_b0": 0, "p_b1": size},
-    )  # fmt: skip
-    return packed
-
-
 @lowers("conv_transpose")
 def _conv_transpose(lw: Lowering, node: Node) -> None:
     own, _, _ = split_inputs(node)
@@ -200,29 +161,13 @@ def _conv_transpose(lw: Lowering, node: Node) -> None:
             weights = lw.packed(w, ("pack_conv_spread",), conv_pack.pack_conv_spread)
             lw.launch("conv_spread", types, {"x": view.ref(), "w": weights.ref(), "y": target.ref()}, few, slots=slots)
             return
-    strides, dilations = tuple(attrs["strides"]), tuple(attrs["dilations"])
-    packed = _weights(
-        lw, w, ("pack_conv_transpose", groups, strides, dilations),
-        lambda a: conv_pack.pack_conv_transpose(a, groups, strides, dilations),
-        lambda lw, value: _run_time_transpose(lw, value, groups, strides, dilations),
-    )  # fmt: skip
+    packed = transposed_filters(lw, w, groups, attrs["strides"], attrs["dilations"])
     buffers = {"x": view.ref(), "w": packed.ref(), "y": target.ref()}
     chosen = REGISTRY["conv_transpose"].choose(lw.info, types, scalars, slots, lw.allow)
     tunables = tuning.lookup(lw.info, REGISTRY["conv_transpose"], chosen, types, scalars)
     if chosen in conv_tensor.TRANSPOSED and not tunables:
         tunables = conv_tensor.choose_tunables(lw.info, scalars, transposed=True)
     lw.launch("conv_transpose", types, buffers, scalars, tunables=tunables, slots=slots)
-
-
-def _run_time_transpose(lw: Lowering, w: Value, groups: int, strides: Sequence[int], dilations: Sequence[int]) -> View:
-    cg, og, taps = w.shape[0] // groups, w.shape[1], prod(w.shape[2:])
-    split = lw.dense(w).reshape((groups, cg, og, taps))
-    assert split is not None
-    matrices = lw.temporary((groups, taps, cg, og), w.dtype)
-    for place, tap in enumerate(conv_pack.transpose_tap_order(w.shape[2:], strides, dilations)):
-        source = split.slice((0, 0, 0, tap), (groups, cg, og, 1), (1, 1, 1, 1)).transpose((0, 3, 1, 2))
-        lw.copy(source, matrices.slice((0, place, 0, 0), (groups, 1, cg, og), (1, 1, 1, 1)))
-    return _packed_matrices(lw, matrices, groups, taps * cg, og)
 
 
 def _pool_scalars(node: Node, x: Value, view: View, step: int, target: View, y_step: int) -> dict[str, int | float]:

@@ -11,13 +11,13 @@ from typing import Any
 
 import numpy as np
 
+from a1400.engine.lower.filters import plain_filters
 from a1400.engine.lower.images import image_groups, pixel_result, pixel_view
 from a1400.engine.lower.slots import with_epilogue
 from a1400.engine.lower.winograd import emit_winograd
 from a1400.engine.lowering import Lowering, split_inputs
 from a1400.graph.graph import Node, Value
 from a1400.kernels import conv_pool
-from a1400.kernels.conv_pack import pack_conv
 from a1400.kernels.conv_shape import conv_scalars
 from a1400.kernels.conv_winograd import POOLED
 from a1400.kernels.spec import REGISTRY
@@ -54,7 +54,7 @@ def _computed(lw: Lowering, conv: Node, pool: Node) -> bool:
     x, w = conv.inputs[:2]
     assert x is not None and w is not None
     dtypes = (x.dtype, w.dtype, conv.output.dtype, pool.output.dtype)
-    if lw.info.kind != "cpu" or lw.info.backend != "opencl" or not w.is_constant:
+    if lw.info.kind != "cpu" or lw.info.backend != "opencl":
         return False
     if any(dtype not in conv_pool.TYPES for dtype in dtypes):
         return False
@@ -117,7 +117,7 @@ def emit_pooled(lw: Lowering, pool: Node) -> bool:
         scalars = _scalars(conv, pool)
         view = _readable(lw, x)
         places = dict(zip(("x_n", "x_h", "x_w", "x_c"), view.strides, strict=True))
-        packed = lw.packed(w, ("pack_conv", 1), pack_conv)
+        packed = plain_filters(lw, w, 1)
         lw.launch(
             "conv_pool", types, {"x": view.ref(), "w": packed.ref(), "y": target.ref()},
             {**scalars, **places, "x_off": view.offset, "y_off": target.offset, "y_ld": y_step},

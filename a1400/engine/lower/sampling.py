@@ -8,12 +8,15 @@ import numpy as np
 
 from a1400 import dtypes
 from a1400.engine.lower.images import image_groups, pixel_view, three
+from a1400.engine.lower.pointwise import emit_pointwise
 from a1400.engine.lower.slots import with_epilogue
 from a1400.engine.lowering import Lowering, lowers, split_inputs
 from a1400.errors import UnsupportedOpError
 from a1400.graph.graph import Node
+from a1400.kernels import expr as expressions
 from a1400.kernels import gather as gather_kernel
 from a1400.kernels import grid as grid_kernel
+from a1400.kernels import grid_gradient
 from a1400.kernels import resize as resize_kernel
 from a1400.memory.storage import View
 
@@ -93,3 +96,23 @@ def _grid_sample(lw: Lowering, node: Node) -> None:
         "grid_sample", {"T": x.dtype, "TG": grid.dtype},
         {"x": view.ref(), "grid": lw.bind(points), "y": lw.bind(target)}, scalars,
     )  # fmt: skip
+
+
+@lowers("grid_sample_gradient")
+def _grid_sample_gradient(lw: Lowering, node: Node) -> None:
+    g, x, grid = node.inputs
+    assert g is not None and x is not None and grid is not None
+    if x.rank != 4:
+        raise UnsupportedOpError("grid_sample is implemented for two spatial axes")
+    coming, image, points = (lw.dense(value) for value in (g, x, grid))
+    to_image, to_points = (lw.result(value) for value in node.outputs)
+    scalars = grid_gradient.gradient_scalars(
+        *x.shape, *grid.shape[1:3], node.attrs["mode"], node.attrs["padding"], bool(node.attrs["align_corners"])
+    )
+    types = {"T": x.dtype, "TG": grid.dtype}
+    read = {"grid": lw.bind(points), "dy": lw.bind(coming)}
+    collected = to_image if x.dtype == np.float32 else lw.temporary(x.shape, np.dtype(np.float32))
+    lw.launch("grid_image_gradient", types, {**read, "dx": lw.bind(collected)}, scalars)
+    if collected is not to_image:
+        emit_pointwise(lw, expressions.cast(expressions.arg(0, collected.dtype), x.dtype), [collected], to_image)
+    lw.launch("grid_points_gradient", types, {**read, "x": lw.bind(image), "dgrid": lw.bind(to_points)}, scalars)

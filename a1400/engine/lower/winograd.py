@@ -1,4 +1,4 @@
-"""Convolutions that the ``winograd`` pass marked: one launch, filters packed for the kernel that the mark names."""
+"""Convolutions that the ``winograd`` pass marked: one launch of the kernel that the mark names."""
 
 from __future__ import annotations
 
@@ -7,12 +7,11 @@ from typing import Any
 
 import numpy as np
 
+from a1400.engine.lower.filters import winograd_filters
 from a1400.engine.lowering import Lowering
 from a1400.graph.graph import Node, Value
 from a1400.kernels import conv_winograd_choice as choice
-from a1400.kernels.conv_pack import pack_conv
 from a1400.kernels.conv_winograd import ALGORITHMS, POOLED, TYPES
-from a1400.kernels.conv_winograd_pack import pack_winograd
 from a1400.memory.storage import Ref
 
 
@@ -26,17 +25,13 @@ def emit_winograd(
     """
     kernel = node.attrs.get("algorithm")
     # a later pass may have changed dtypes
-    if kernel is None or types["TA"] not in TYPES or types["TC"] not in TYPES or not w.is_constant:
+    if kernel is None or types["TA"] not in TYPES or types["TC"] not in TYPES:
         return False
     shared = choice.share(lw.info, kernel, scalars)
     if shared is None:
         return False
     groups, a = int(scalars["groups"]), ALGORITHMS[kernel]
-    if a.raw:
-        packed = lw.packed(w, ("pack_conv", groups), lambda array: pack_conv(array, groups))
-    else:
-        key = ("pack_winograd", a.outputs, a.stride, groups)
-        packed = lw.packed(w, key, lambda array: pack_winograd(array, a.outputs, groups, a.stride))
+    packed = winograd_filters(lw, w, a, groups)
     kinds = {name: types[name] for name in (("TA", "TB", "TC") if a.raw else ("TA", "TC"))}
     name = POOLED[kernel].name if pooling else kernel
     sizes = {**choice.winograd_scalars(scalars, shared), **(pooling or {})}

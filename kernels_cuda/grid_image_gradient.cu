@@ -1,0 +1,1 @@
+#include "common/grid_image_gradient.h"

@@ -1,0 +1,1 @@
+#include "common/grid_points_gradient.h"

@@ -1,0 +1,1 @@
+#include "common/conv_filter_sum.h"
