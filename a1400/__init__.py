@@ -25,9 +25,11 @@ __all__ = ["A1400Error", "Model", "Trainer", "devices", "load"]
 
 def __getattr__(name: str) -> Any:
     """Import the heavy parts when they are first asked for, so that `import a1400` and the command line start fast."""
-    if name in _LAZY:
-        import importlib
+    import importlib
 
+    if name == "keras":  # needs Keras, which need not be installed
+        return importlib.import_module("a1400.keras")
+    if name in _LAZY:
         module, attribute = _LAZY[name]
         return getattr(importlib.import_module(module), attribute)
     raise AttributeError(f"module 'a1400' has no attribute {name!r}")

@@ -374,12 +374,14 @@ class Trainer:
         self.synchronise()
 
     def export(self, path: str | os.PathLike[str]) -> None:
-        """Write the trained network as an ONNX model."""
+        """Write the trained network as an ONNX model; one read from ONNX keeps its own form."""
         export = getattr(self.network, "export", None)
         if export is None:
-            kind = type(self.network).__name__
-            raise InputError(f"a {kind} has no ONNX form; networks read from ONNX or Keras have")
-        export(path, self.weights())
+            from a1400.export import export_onnx
+
+            export_onnx(self.network, path, weights=self.weights())
+        else:
+            export(path, self.weights())
 
 
 def _walk(source: Source, interrupts: Interrupts | None) -> Iterator[Batch]:

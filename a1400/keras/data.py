@@ -1,0 +1,63 @@
+"""Keras's ways of giving data: arrays, ``tf.data``, ``PyDataset``, data loaders, generators - as NumPy batches.
+
+Keras's own adapters do the work, so that order, shuffling, class weights and what is refused are Keras's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+# Keras has no public name for these
+from keras.src.trainers.data_adapters import array_slicing, data_adapter_utils
+from keras.src.trainers.epoch_iterator import EpochIterator
+
+from a1400.train.binding import Batch, Binder
+
+#: what one step gets: its number, and the batch
+Numbered = tuple[int, Batch]
+
+
+class Batches:
+    """One epoch after another of what ``fit`` (or ``evaluate``, ``predict``) was given."""
+
+    def __init__(
+        self, binder: Binder, x: Any, y: Any = None, sample_weight: Any = None, *, batch_size: int | None = None,
+        steps: int | None = None, shuffle: Any = False, class_weight: Any = None, targets: bool = True,
+    ) -> None:  # fmt: skip
+        self._binder, self._targets = binder, targets
+        self._epochs = EpochIterator(
+            x=x, y=y, sample_weight=sample_weight, batch_size=batch_size, steps_per_epoch=steps, shuffle=shuffle,
+            class_weight=class_weight,
+        )  # fmt: skip
+        self._epochs.reset()
+
+    @property
+    def steps(self) -> int | None:
+        """Batches in an epoch, where that is known."""
+        found: int | None = self._epochs.num_batches
+        return found
+
+    def __iter__(self) -> Iterator[Numbered]:
+        for step, _, (data,) in self._epochs:
+            x, y, weight = data_adapter_utils.unpack_x_y_sample_weight(data)
+            yield step, self._binder.bind(x, y, weight) if self._targets else self._binder.bind(x)
+
+
+def split(arrays: Any, part: float) -> tuple[Any, Any]:
+    """The arrays without their last ``part``, and that part."""
+    first, last = array_slicing.train_validation_split(arrays, validation_split=part)
+    return first, last
+
+
+def unpacked(data: Any) -> tuple[Any, Any, Any]:
+    """Inputs, targets and sample weights of a tuple of up to three; the last two may be None."""
+    x, y, weight = data_adapter_utils.unpack_x_y_sample_weight(data)
+    return x, y, weight
+
+
+def weights_of_classes(y: Any, class_weight: Any) -> np.ndarray:
+    """Sample weights from the weights of classes."""
+    return np.asarray(data_adapter_utils.class_weight_to_sample_weights(y, class_weight))

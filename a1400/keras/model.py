@@ -1,0 +1,311 @@
+"""The face of an accelerated Keras model: Keras's own ``compile``, ``fit``, ``evaluate``, ``predict`` and the rest."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection, Mapping
+from typing import Any
+
+import keras
+import numpy as np
+
+from a1400.errors import InputError
+from a1400.keras.callbacks import callback_list
+from a1400.keras.data import Batches, split, unpacked, weights_of_classes
+from a1400.keras.network import KerasNetwork
+from a1400.keras.objects import Compiled, compiled, has_schedule, rate_of
+from a1400.keras.tracing import UnsupportedModel
+from a1400.keras.trainer import KerasTrainer
+from a1400.train.history import Sums
+from a1400.train.prefetch import Prefetcher
+
+#: attributes of the Keras model that do not hang on its weights: asking for them fetches nothing from the device
+_LIGHT = frozenset({"optimizer", "name", "built", "inputs", "outputs", "input_shape", "output_shape", "loss"})
+
+
+class AcceleratedModel:
+    """A Keras model whose steps run on a device of this package.
+
+    What is not said here is the wrapped model's (``summary``, ``save``, ``layers``, ``get_weights`` ...), and sees the
+    weights as they are on the device.  ``model`` is the wrapped model itself: its weights are up to date after ``fit``,
+    at the end of each epoch, after ``train_on_batch``, and whenever a callback asks this object for anything of it.
+    """
+
+    def __init__(self, model: Any, **options: Any) -> None:
+        if not isinstance(model, keras.Model):
+            raise UnsupportedModel(f"this is no Keras model but a {type(model).__name__}")
+        self.model = model
+        self.stop_training = self.stop_evaluating = self.stop_predicting = False
+        self.history: Any = None
+        self._options = options
+        self._initial_epoch: int | None = None  # set by keras.callbacks.BackupAndRestore
+        self._compiled = Compiled()
+        self._is_compiled = False
+        self._network: KerasNetwork | None = None
+        self._trainer: KerasTrainer | None = None
+        self._frozen: tuple[int, ...] = ()
+        if self._built() or not isinstance(model, keras.Sequential):
+            _ = self.network  # so that what is not supported is told at once
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__") or "model" not in self.__dict__:
+            raise AttributeError(name)
+        if name not in _LIGHT:
+            self._pull()
+        return getattr(self.model, name)
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """The wrapped model, on Keras's own backend."""
+        self._pull()
+        return self.model(*args, **kwargs)
+
+    def __repr__(self) -> str:
+        return f"<AcceleratedModel of {self.model!r}>"
+
+    # ---- compiling -----------------------------------------------------------------------------------
+    def compile(
+        self, optimizer: Any = "rmsprop", loss: Any = None, loss_weights: Any = None, metrics: Any = None,
+        weighted_metrics: Any = None, run_eagerly: bool = False, steps_per_execution: int = 1,
+        jit_compile: Any = "auto", auto_scale_loss: bool = True,
+    ) -> None:  # fmt: skip
+        """As ``keras.Model.compile``; what is not supported is named at once.
+
+        ``run_eagerly``, ``steps_per_execution`` and ``jit_compile`` say how Keras's backend would run: not here.
+        """
+        self._pull()
+        keras_optimizer = keras.optimizers.get(optimizer)
+        outputs = self.network.outputs if self._built() else None
+        checked = compiled(outputs or ("output",), keras_optimizer, loss, loss_weights, metrics, weighted_metrics)
+        self.model.compile(
+            optimizer=keras_optimizer, loss=loss, loss_weights=loss_weights, metrics=metrics,
+            weighted_metrics=weighted_metrics, jit_compile=False,
+        )  # fmt: skip
+        given = (keras_optimizer, loss, loss_weights, metrics, weighted_metrics)
+        self._compiled, self._given, self._is_compiled = checked, given, True
+        self._trainer = None
+
+    def _built(self) -> bool:
+        return bool(self.model.built and getattr(self.model, "inputs", None))
+
+    @property
+    def network(self) -> KerasNetwork:
+        """The model as this package trains it; :class:`InputError` while the shape of its input is not known."""
+        frozen = tuple(id(v) for v in self.model.trainable_weights)
+        if self._network is None or frozen != self._frozen:
+            if not self._built() and isinstance(self.model, keras.Sequential):
+                raise InputError("the model is not built: give it an Input, call build(), or fit it to arrays")
+            # which weights are trained may have been changed since
+            self._pull()
+            self._network, self._frozen, self._trainer = KerasNetwork(self.model), frozen, None
+            if self._is_compiled:
+                self._compiled = compiled(self._network.outputs, *self._given)
+        return self._network
+
+    def _ready(self, x: Any = None, needs_loss: bool = False) -> KerasTrainer:
+        """The trainer, with what was changed in Keras's variables; an unbuilt model is built for ``x``."""
+        if not self._built():
+            sample = keras.tree.flatten(x)
+            if len(sample) != 1 or not hasattr(sample[0], "shape"):
+                raise InputError("the model is not built: give it an Input, or call build() with the input's shape")
+            self.model.build((None, *tuple(sample[0].shape)[1:]))
+        network = self.network
+        if needs_loss and not (self._is_compiled and self._compiled.losses):
+            raise InputError("call compile() with a loss before training or evaluating")
+        if self._trainer is None:
+            self._trainer = KerasTrainer(network, self._compiled, **self._options)
+        self._trainer.push()
+        return self._trainer
+
+    def _pull(self) -> None:
+        trainer = self.__dict__.get("_trainer")
+        if trainer is not None:
+            trainer.pull()
+
+    def _follow_rate(self, trainer: KerasTrainer) -> None:
+        """Callbacks set the learning rate of Keras's optimizer."""
+        optimizer = self.model.optimizer
+        if optimizer is not None and not has_schedule(optimizer):
+            rate = rate_of(optimizer)
+            if rate != trainer.optimizer.learning_rate:
+                trainer.learning_rate = rate
+
+    def _count(self, trainer: KerasTrainer) -> None:
+        """Keras's optimizer counts steps, too."""
+        optimizer = self.model.optimizer
+        if optimizer is not None:
+            optimizer.iterations.assign(trainer.step)
+
+    # ---- fit -----------------------------------------------------------------------------------------
+    def fit(
+        self, x: Any = None, y: Any = None, batch_size: int | None = None, epochs: int = 1, verbose: Any = "auto",
+        callbacks: Any = None, validation_split: float = 0.0, validation_data: Any = None, shuffle: Any = True,
+        class_weight: Mapping[int, float] | None = None, sample_weight: Any = None, initial_epoch: int = 0,
+        steps_per_epoch: int | None = None, validation_steps: int | None = None,
+        validation_batch_size: int | None = None, validation_freq: int | Collection[int] = 1,
+    ) -> Any:  # fmt: skip
+        """As ``keras.Model.fit``; returns ``keras.callbacks.History``.  Callbacks may be Keras's or ours.
+
+        Raises :class:`~a1400.errors.NonFiniteError` with the layer where NaN or infinity began.
+        """
+        trainer = self._ready(x, needs_loss=True)
+        if validation_split and validation_data is None:
+            (x, y, sample_weight), validation_data = split((x, y, sample_weight), validation_split)
+        data = Batches(
+            trainer.binder, x, y, sample_weight, batch_size=batch_size, steps=steps_per_epoch, shuffle=shuffle,
+            class_weight=class_weight,
+        )  # fmt: skip
+        validation = None
+        if validation_data is not None:
+            validation = Batches(
+                trainer.binder, *unpacked(validation_data), batch_size=validation_batch_size or batch_size,
+                steps=validation_steps,
+            )  # fmt: skip
+        calls = callback_list(
+            callbacks, self, trainer, history=True, verbose=verbose, epochs=epochs, steps=data.steps
+        )
+        self.stop_training = trainer.stop_training = False
+        logs: dict[str, float] = {}
+        try:
+            calls.on_train_begin()
+            for epoch in range(self._initial_epoch or initial_epoch, epochs):
+                logs = self._epoch(trainer, data, calls, epoch)
+                if validation is not None and _is_due(epoch, validation_freq):
+                    found = self._evaluated(trainer, validation, calls)
+                    logs.update((f"val_{name}", value) for name, value in found.items())
+                self._count(trainer)
+                calls.on_epoch_end(epoch, logs)
+                trainer.push()  # a callback may have brought back earlier weights
+                if self.stop_training:
+                    break
+        finally:
+            trainer.pull()
+        calls.on_train_end(logs)
+        return self.history
+
+    def _epoch(self, trainer: KerasTrainer, data: Batches, calls: Any, epoch: int) -> dict[str, float]:
+        sums = Sums()
+        calls.on_epoch_begin(epoch)
+        with Prefetcher(iter(data)) as batches:
+            for step, batch in batches:
+                calls.on_train_batch_begin(step)
+                self._follow_rate(trainer)
+                trainer.push()
+                trainer.train_batch(batch, sums)
+                calls.on_train_batch_end(step, trainer.logs(sums))
+                if self.stop_training:
+                    break
+        trainer.pull()
+        return trainer.logs(sums)
+
+    def _evaluated(self, trainer: KerasTrainer, data: Batches, calls: Any) -> dict[str, float]:
+        sums = Sums()
+        self.stop_evaluating = False
+        calls.on_test_begin()
+        with Prefetcher(iter(data)) as batches:
+            for step, batch in batches:
+                calls.on_test_batch_begin(step)
+                trainer.test_batch(batch, sums)
+                calls.on_test_batch_end(step, trainer.logs(sums))
+                if self.stop_evaluating:
+                    break
+        logs = trainer.logs(sums)
+        calls.on_test_end(logs)
+        return logs
+
+    # ---- evaluate, predict ---------------------------------------------------------------------------
+    def evaluate(
+        self, x: Any = None, y: Any = None, batch_size: int | None = None, verbose: Any = "auto",
+        sample_weight: Any = None, steps: int | None = None, callbacks: Any = None, return_dict: bool = False,
+    ) -> Any:  # fmt: skip
+        """As ``keras.Model.evaluate``: the loss, or a list of loss and metrics, or a dict."""
+        trainer = self._ready(x, needs_loss=True)
+        data = Batches(trainer.binder, x, y, sample_weight, batch_size=batch_size, steps=steps)
+        calls = callback_list(callbacks, self, trainer, history=False, verbose=verbose, epochs=1, steps=data.steps)
+        return _given(self._evaluated(trainer, data, calls), return_dict)
+
+    def predict(
+        self, x: Any, batch_size: int | None = None, verbose: Any = "auto", steps: int | None = None,
+        callbacks: Any = None,
+    ) -> Any:  # fmt: skip
+        """As ``keras.Model.predict``: arrays in the structure of the model's outputs."""
+        trainer = self._ready(x)
+        data = Batches(trainer.binder, x, batch_size=batch_size, steps=steps, targets=False)
+        calls = callback_list(callbacks, self, trainer, history=False, verbose=verbose, epochs=1, steps=data.steps)
+        self.stop_predicting = False
+        found: list[dict[str, np.ndarray]] = []
+        calls.on_predict_begin()
+        with Prefetcher(iter(data)) as batches:
+            for step, batch in batches:
+                calls.on_predict_batch_begin(step)
+                found.append(trainer.predict_batch(batch))
+                calls.on_predict_batch_end(step, {"outputs": self._structured(found[-1])})
+                if self.stop_predicting:
+                    break
+        calls.on_predict_end()
+        if not found:
+            raise InputError("the data gave no batch")
+        return self._structured({name: np.concatenate([part[name] for part in found]) for name in found[0]})
+
+    def _structured(self, outputs: Mapping[str, np.ndarray]) -> Any:
+        """Outputs by name in the structure that the model gives them in."""
+        arrays = list(outputs.values())
+        structure = getattr(self.model, "_outputs_struct", None)
+        if structure is None:
+            return arrays[0] if len(arrays) == 1 else arrays
+        return keras.tree.pack_sequence_as(structure, arrays)
+
+    # ---- single batches ------------------------------------------------------------------------------
+    def train_on_batch(
+        self, x: Any, y: Any = None, sample_weight: Any = None, class_weight: Any = None, return_dict: bool = False
+    ) -> Any:
+        """As ``keras.Model.train_on_batch``; the weights are in the Keras model afterwards."""
+        trainer = self._ready(x, needs_loss=True)
+        if class_weight is not None:
+            if sample_weight is not None:
+                raise InputError("give sample_weight or class_weight, not both")
+            sample_weight = weights_of_classes(y, class_weight)
+        sums = Sums()
+        self._follow_rate(trainer)
+        trainer.train_batch(trainer.binder.bind(x, y, sample_weight), sums)
+        trainer.pull()
+        self._count(trainer)
+        return _given(trainer.logs(sums), return_dict)
+
+    def test_on_batch(self, x: Any, y: Any = None, sample_weight: Any = None, return_dict: bool = False) -> Any:
+        """As ``keras.Model.test_on_batch``."""
+        trainer = self._ready(x, needs_loss=True)
+        sums = Sums()
+        trainer.test_batch(trainer.binder.bind(x, y, sample_weight), sums)
+        return _given(trainer.logs(sums), return_dict)
+
+    def predict_on_batch(self, x: Any) -> Any:
+        """As ``keras.Model.predict_on_batch``."""
+        trainer = self._ready(x)
+        return self._structured(trainer.predict_batch(trainer.binder.bind(x)))
+
+    # ---- weights and files ---------------------------------------------------------------------------
+    def export(self, path: str | os.PathLike[str], *args: Any, format: str | None = None, **options: Any) -> None:
+        """Write the model to ``path``: as ONNX where that ends in ``.onnx``, else in Keras's own ways.
+
+        ``options`` of ONNX: ``batch`` (a fixed one) and ``shapes`` (input name to sizes that the model leaves open).
+        """
+        self._pull()
+        if format == "onnx" or (format is None and os.fspath(path).endswith(".onnx")):
+            from a1400.export import export_onnx
+
+            export_onnx(self.network, path, *args, **options)
+        else:
+            self.model.export(path, *args, **({} if format is None else {"format": format}), **options)
+
+
+def _given(logs: dict[str, float], return_dict: bool) -> Any:
+    if return_dict:
+        return logs
+    values = list(logs.values())
+    return values[0] if len(values) == 1 else values
+
+
+def _is_due(epoch: int, frequency: int | Collection[int]) -> bool:
+    """Whether ``epoch`` (from 0) ends with validation."""
+    number = epoch + 1
+    return number % frequency == 0 if isinstance(frequency, int) else number in frequency

@@ -1,0 +1,205 @@
+"""A Keras model as something that can be trained: its variables are the parameters, its layers are written as ops."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping, MutableMapping
+from typing import Any
+
+import keras
+import numpy as np
+
+import a1400.keras.layers  # noqa: F401 - enters the converters
+from a1400.graph.graph import Graph
+from a1400.graph.tensor import Tensor
+from a1400.keras.layers.models import run_model
+from a1400.keras.tracing import F32, Layouts, Lost, Tracing, UnsupportedModel
+from a1400.train.network import InputShape, Traced
+from a1400.train.random import STATE_SHAPE, RandomSource
+
+#: samples in the batch that a model is looked at with, and what stands for other sizes that are not known
+_SAMPLES, _SIZE = 2, 64
+
+
+class Variables(MutableMapping[str, np.ndarray]):
+    """Keras variables by name, as float32 arrays in the order of axes that they have on the device.
+
+    Reading an entry reads the variable, writing one writes it; the set of names is fixed.
+    """
+
+    def __init__(self, variables: dict[str, Any], layouts: Layouts) -> None:
+        self.variables, self._layouts = variables, layouts
+
+    def _order(self, variable: Any) -> tuple[int, ...]:
+        return self._layouts.order.get(id(variable), tuple(range(len(variable.shape))))
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        variable = self.variables[name]
+        array = np.asarray(keras.ops.convert_to_numpy(variable), F32)
+        return np.array(array.transpose(self._order(variable)), order="C")  # a copy: backends may share memory
+
+    def __setitem__(self, name: str, value: np.ndarray) -> None:
+        variable = self.variables[name]
+        order = self._order(variable)
+        back = np.asarray(value).transpose([order.index(axis) for axis in range(len(order))])
+        variable.assign(np.ascontiguousarray(back).reshape(tuple(variable.shape)))
+
+    def __delitem__(self, name: str) -> None:
+        raise TypeError("the variables of a Keras model cannot be taken away")
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.variables)
+
+    def __len__(self) -> int:
+        return len(self.variables)
+
+    def keras_order(self, name: str, value: np.ndarray) -> np.ndarray:
+        """An array as it lies on the device, with the axes as Keras has them."""
+        order = self._order(self.variables[name])
+        return np.asarray(value).transpose([order.index(axis) for axis in range(len(order))])
+
+
+class KerasNetwork:
+    """A built Keras 3 model as a :class:`~a1400.train.network.Network`.
+
+    ``parameters`` are its trainable weights, ``buffers`` all other floating ones (frozen weights, running statistics);
+    both read and write Keras's variables.  Raises :class:`~a1400.keras.tracing.UnsupportedModel` with everything that
+    is not supported, each with its layer.
+    """
+
+    def __init__(self, model: Any) -> None:
+        if not isinstance(model, keras.Sequential) and not hasattr(model, "_nodes_by_depth"):
+            raise UnsupportedModel(
+                f"{model.name} ({type(model).__name__}): only Sequential and functional models are supported; write "
+                "the model with the functional API"
+            )
+        self.model = model
+        self._layouts = Layouts()
+        trainable, others = _named(model)
+        self.parameters = Variables(trainable, self._layouts)
+        self.buffers = Variables(others, self._layouts)
+        self.inputs: dict[str, InputShape] = _inputs(model)
+        self.outputs: tuple[str, ...] = _output_names(model)
+        self._look()
+        self._layouts.frozen = True
+
+    @property
+    def name(self) -> str:
+        """The model's name."""
+        return str(self.model.name)
+
+    def trace(
+        self, graph: Graph, inputs: dict[str, Tensor], parameters: dict[str, Tensor], buffers: dict[str, Tensor],
+        training: bool, random: RandomSource,
+    ) -> Traced:  # fmt: skip
+        """Write the model into ``graph``; weights are in the order of axes that ``parameters`` and ``buffers`` have."""
+        values = {id(v): parameters[n] for n, v in self.parameters.variables.items()}
+        values.update((id(v), buffers[n]) for n, v in self.buffers.variables.items())
+        tracing = Tracing(graph, values, self._layouts, training, random)
+        outputs = self._run(tracing, inputs)
+        names = {id(v): n for n, v in self.buffers.variables.items()}
+        return Traced(outputs, {names[key]: value for key, value in tracing.updates.items()}, tracing.penalties)
+
+    def export(self, path: str | os.PathLike[str], weights: Mapping[str, np.ndarray] | None = None) -> None:
+        """Write the model as ONNX, with ``weights`` (parameters and buffers by name) or its own."""
+        from a1400.export import export_onnx
+
+        export_onnx(self, path, weights=weights)
+
+    def _run(self, tracing: Tracing, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
+        flat = [inputs[name] for name in self.inputs]
+        structure = getattr(self.model, "_inputs_struct", None)
+        given = flat if structure is None else keras.tree.pack_sequence_as(structure, flat)
+        found = keras.tree.flatten(run_model(tracing, self.model, given))
+        for name, variable in self.parameters.variables.items():
+            if getattr(variable, "regularizer", None) is not None:
+                order = range(len(variable.shape))
+                lies = self._layouts.order.get(id(variable), tuple(order))
+                value = tracing.values[id(variable)].transpose([lies.index(axis) for axis in order])
+                tracing.penalties.append(tracing.regularize(variable.regularizer, value, name))
+        return dict(zip(self.outputs, found))
+
+    def _look(self) -> None:
+        """Trace once for training and once without, on a graph that nobody runs: what is refused is told at once."""
+        problems: list[str] = []
+        for variable_name, variable in self.parameters.variables.items():
+            if getattr(variable, "constraint", None) is not None:
+                constraint = type(variable.constraint).__name__
+                problems.append(f"{variable_name}: the constraint {constraint} is not supported")
+        for training in (True, False):
+            graph = Graph(self.name)
+            tracing = self._symbolic(graph, training)
+            inputs = {
+                name: Tensor(graph, graph.input(f"input {name}", _concrete(shape), dtype))
+                for name, (shape, dtype) in self.inputs.items()
+            }
+            try:
+                self._run(tracing, inputs)
+            except Lost:
+                tracing.problems.append("what comes behind that layer could not be looked at")
+            problems += [p for p in tracing.problems if p not in problems]
+        if problems:
+            lines = "\n".join(f"  {problem}" for problem in problems)
+            raise UnsupportedModel(f"the model {self.name!r} cannot be run here:\n{lines}")
+
+    def _symbolic(self, graph: Graph, training: bool) -> Tracing:
+        values = {}
+        for name, variable in {**self.parameters.variables, **self.buffers.variables}.items():
+            # while the layouts are being found, converters see the variables as Keras has them
+            order = self._layouts.order.get(id(variable), range(len(variable.shape)))
+            shape = [variable.shape[axis] for axis in order]
+            values[id(variable)] = Tensor(graph, graph.input(f"variable {name}", shape, F32))
+        state = Tensor(graph, graph.input("random", STATE_SHAPE, np.dtype(np.uint32)))
+        self._layouts.frozen = not training
+        return Tracing(graph, values, self._layouts, training, RandomSource(state), collect=True)
+
+
+def _concrete(shape: tuple[int | None, ...]) -> list[int]:
+    return [(_SAMPLES if axis == 0 else _SIZE) if size is None else size for axis, size in enumerate(shape)]
+
+
+def _named(model: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The model's floating variables by path: those that are trained, and the others."""
+    trained = {id(v) for v in model.trainable_weights}
+    tables: tuple[dict[str, Any], dict[str, Any]] = ({}, {})
+    for variable in model.weights:
+        if "float" not in str(variable.dtype):
+            continue
+        table = tables[0 if id(variable) in trained else 1]
+        name, number = variable.path, 1
+        while name in tables[0] or name in tables[1]:
+            number += 1
+            name = f"{variable.path}:{number}"
+        table[name] = variable
+    return tables
+
+
+def _inputs(model: Any) -> dict[str, InputShape]:
+    found: dict[str, InputShape] = {}
+    for symbol in model.inputs:
+        name = _unique(str(symbol.name), found)
+        dtype = np.dtype(symbol.dtype) if symbol.dtype not in ("bfloat16", "float16", "float64") else F32
+        found[name] = (tuple(None if d is None else int(d) for d in symbol.shape), dtype)
+    return found
+
+
+def _output_names(model: Any) -> tuple[str, ...]:
+    """Keras's names: the keys of a dict of outputs, else the layers that give them."""
+    structure = getattr(model, "_outputs_struct", None)
+    if isinstance(structure, dict):
+        return tuple(str(path[-1]) for path, _ in keras.tree.flatten_with_path(structure))
+    names = list(getattr(model, "output_names", None) or [])
+    if len(names) != len(model.outputs):
+        names = [str(symbol._keras_history.operation.name) for symbol in model.outputs]
+    found: dict[str, None] = {}
+    for name in names:
+        found[_unique(name, found)] = None
+    return tuple(found)
+
+
+def _unique(name: str, taken: Any) -> str:
+    made, number = name, 1
+    while made in taken:
+        number += 1
+        made = f"{name}_{number}"
+    return made

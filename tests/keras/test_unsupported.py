@@ -1,0 +1,71 @@
+"""What is not supported is named, with its layer, before anything runs: all of it in one message."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import pytest
+from keras import layers
+
+import a1400.keras
+from a1400.keras import UnsupportedModel
+
+
+class Doubled(layers.Layer):
+    """A layer of a user's own."""
+
+    def call(self, x: Any) -> Any:
+        return x * 2
+
+
+def test_every_layer_that_is_refused_is_named_at_once() -> None:
+    x = keras.Input((6,), dtype="int32")
+    y = layers.Embedding(5, 4, mask_zero=True, name="words")(x)
+    y = Doubled(name="mine")(y)
+    y = layers.LSTM(3, stateful=False, name="fine")(y, mask=None)
+    inner = keras.Sequential([keras.Input((3,)), layers.Dense(3, activation=lambda v: v, name="odd")], name="inner")
+    y = layers.Dense(2, kernel_constraint="max_norm", name="bound")(inner(y))
+    with pytest.raises(UnsupportedModel) as error:
+        a1400.keras.accelerate(keras.Model(x, y, name="net"))
+    text = str(error.value)
+    for part in ("words (Embedding): mask_zero", "mine (Doubled)", "inner/odd (Dense): its activation", "MaxNorm"):
+        assert part in text, text
+    assert "fine" not in text and "'net'" in text
+
+
+def test_what_comes_behind_a_layer_of_unknown_shape_is_not_guessed() -> None:
+    class Unknown(layers.Layer):
+        def call(self, x: Any) -> Any:
+            return x
+
+        def compute_output_spec(self, x: Any) -> Any:
+            return keras.KerasTensor(x.shape, x.dtype) if None in x.shape else 1 / 0
+
+    x = keras.Input((6,))
+    with pytest.raises(UnsupportedModel, match=r"\(Unknown\)(.|\n)*could not be looked at"):
+        a1400.keras.accelerate(keras.Model(x, layers.Dense(2)(Unknown()(x))))
+
+
+def test_losses_metrics_and_optimizers_are_named_at_once() -> None:
+    accelerated = a1400.keras.accelerate(keras.Sequential([keras.Input((3,)), layers.Dense(2)]))
+    with pytest.raises(UnsupportedModel) as error:
+        accelerated.compile(
+            keras.optimizers.Muon(), loss=lambda t, p: t - p, metrics=["mse", keras.metrics.PearsonCorrelation()]
+        )
+    text = str(error.value)
+    assert "optimizer: no optimizer is called 'Muon'" in text and "the loss" in text and "PearsonCorrelation" in text
+
+
+def test_other_dtypes_and_other_models_are_refused() -> None:
+    with pytest.raises(UnsupportedModel, match="computes in float16"):
+        a1400.keras.accelerate(keras.Sequential([keras.Input((3,)), layers.Dense(2, dtype="mixed_float16")]))
+    with pytest.raises(UnsupportedModel, match="no Keras model but a int"):
+        a1400.keras.accelerate(3)
+
+    class Own(keras.Model):
+        def call(self, x: Any) -> Any:
+            return x
+
+    with pytest.raises(UnsupportedModel, match="Own"):
+        a1400.keras.accelerate(Own())
