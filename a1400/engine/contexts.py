@@ -9,6 +9,7 @@ from contextlib import contextmanager, suppress
 from a1400.backends.base import Device
 from a1400.engine.executor import DeviceWeights, ExecutionContext
 from a1400.engine.plan import Plan
+from a1400.engine.states import States
 from a1400.errors import DeviceMemoryError
 from a1400.memory.mapped import map_of
 
@@ -21,14 +22,15 @@ class PlanEntry:
     """
 
     def __init__(
-        self, plan: Plan, device: Device, weights: DeviceWeights, make_room: Callable[[PlanEntry], bool]
-    ) -> None:
+        self, plan: Plan, device: Device, weights: DeviceWeights, make_room: Callable[[PlanEntry], bool],
+        states: States | None = None,
+    ) -> None:  # fmt: skip
         self.plan = plan
         self.contexts = 0  # that exist or are being made
         in_place = plan.used("weight") if device.shares_memory else []
         #: the maps of the model's files that runs read weights from
         self.maps = {map_of(s.array) for s in in_place if s.array is not None} - {None}
-        self._device, self._weights, self._make_room = device, weights, make_room
+        self._device, self._weights, self._make_room, self._states = device, weights, make_room, states
         self._idle: list[ExecutionContext] = []
         self._most: int | None = None  # how many the device can hold, once that is known
         self._waiting = 0
@@ -82,7 +84,7 @@ class PlanEntry:
                 self.contexts += 1
             try:
                 with host_memory():
-                    return ExecutionContext(self.plan, self._device, self._weights)
+                    return ExecutionContext(self.plan, self._device, self._weights, self._states)
             except DeviceMemoryError:
                 if not self._failed() and not self._make_room(self):
                     raise

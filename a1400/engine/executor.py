@@ -18,6 +18,7 @@ from a1400.engine.lowering import Launch
 from a1400.engine.plan import Plan
 from a1400.engine.ports import InputPort, OutputPort, Port
 from a1400.engine.recordings import Recordings
+from a1400.engine.states import States
 from a1400.errors import A1400Error
 from a1400.memory.storage import Ref, Storage
 
@@ -55,11 +56,12 @@ class ExecutionContext:
     """One plan, ready to run: its arena, its stream, its launches with arguments bound.
 
     Used by one thread at a time; the model keeps a pool of them.  Each has a stream of its own, so that their copies
-    and kernels run side by side where the device can.
+    and kernels run side by side where the device can.  ``states`` holds those of the plan's graph.
     """
 
-    def __init__(self, plan: Plan, device: Device, weights: DeviceWeights) -> None:
+    def __init__(self, plan: Plan, device: Device, weights: DeviceWeights, states: States | None = None) -> None:
         self.plan, self.device = plan, device
+        self._states = states
         self.stream = device.stream()
         self._arena = device.alloc(plan.arena.total)
         self._weights = weights
@@ -72,6 +74,7 @@ class ExecutionContext:
         self._outputs = {
             name: OutputPort(storages["output", name], device, self.stream, spare, value.shape, value.dtype)
             for name, value in plan.graph.outputs.items()
+            if name not in plan.graph.aliases
         }
         ports: list[Port] = [*self._inputs.values(), *self._outputs.values()]
         self._ports = {port.storage: port for port in ports}
@@ -101,10 +104,13 @@ class ExecutionContext:
         return bound
 
     def _resolve(self, ref: Ref) -> Buffer:
-        """The buffer of a weight's or the arena's part."""
+        """The buffer of a weight's, a state's or the arena's part."""
         storage = ref.storage
         if storage.kind == "weight":
             whole, start = self._weights.buffer(storage), 0
+        elif storage.kind == "state":
+            assert self._states is not None, f"no memory was given for state {storage.name!r}"
+            whole, start = self._states.buffer(storage.name), 0
         else:
             whole, start = self._arena, storage.offset
         return self._part(whole, start + ref.offset, ref.nbytes)
@@ -122,7 +128,7 @@ class ExecutionContext:
     def run(
         self, feeds: Mapping[str, np.ndarray | DeviceArray], on_device: Collection[str] = ()
     ) -> dict[str, Any]:
-        """Run once; ``feeds`` are checked, dense and of the plan's shapes.
+        """Run once; ``feeds`` are checked, dense and of the plan's shapes.  States change as the graph says.
 
         Returns new arrays: a :class:`DeviceArray` for each output named in ``on_device``, NumPy arrays for the others.
         The device is waited for once, at the end, so all results are complete.

@@ -10,18 +10,19 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
-from weakref import WeakValueDictionary
 
 import numpy as np
 
 from a1400 import tuning
 from a1400.backends.base import DeviceInfo
+from a1400.engine.parts import Part, find_parts
+from a1400.engine.updates import VIEW_OPS, Order, behind_reshapes, order_updates
+from a1400.engine.weight_store import WeightStore
 from a1400.errors import KernelArgumentError, UnsupportedOpError
 from a1400.graph.graph import MAX_ELEMENTS, Graph, Node, Value
 from a1400.kernels import spec as kernels
 from a1400.kernels.expr import Expr
 from a1400.kernels.spec import REGISTRY, KernelCall, Operand, SlotArgument, SlotCode
-from a1400.memory.mapped import release
 from a1400.memory.storage import Ref, Storage, View, collapse_group, dense_strides
 
 Handler = Callable[["Lowering", Node], None]
@@ -48,29 +49,6 @@ class Launch:
     sources: tuple[str, ...]
 
 
-class WeightStore:
-    """Device-ready weights of one model, shared by all its plans.
-
-    Found by the identity of the source arrays and the packing.  A storage lives as long as some plan uses it, and keeps
-    its sources alive, so an identity is never mistaken for another array's.
-    """
-
-    def __init__(self) -> None:
-        self._storages: WeakValueDictionary[tuple[Any, ...], Storage] = WeakValueDictionary()
-
-    def get(self, sources: Sequence[np.ndarray], key: tuple[Any, ...], make: Callable[..., np.ndarray]) -> Storage:
-        """The storage of ``make(*sources)``, made once per (sources, key)."""
-        full = (tuple(id(source) for source in sources), *key)
-        storage = self._storages.get(full)
-        if storage is None:
-            array = np.require(make(*sources), None, ("C", "A"))
-            for source in sources:
-                if not np.may_share_memory(array, source):
-                    release(source)
-            storage = self._storages[full] = Storage("weight", array.nbytes, array=array, sources=tuple(sources))
-        return storage
-
-
 class Lowering:
     """State of one lowering: views of values so far, launches so far."""
 
@@ -87,7 +65,9 @@ class Lowering:
         self._dense: dict[int, View] = {}
         self._node: Node | None = None
         self._claimed: dict[int, Storage] = {}
-        self._parts: dict[int, tuple[Value, int, int]] = {}  # value -> (concatenation it is a part of, axis, start)
+        self._parts: dict[int, Part] = {}
+        self._states: dict[str, View] = {}
+        self._held: dict[str, View] = {}  # output -> copy of what a state held before the run
         self._scalars: dict[tuple[str, bytes], np.ndarray] = {}
         self._derived: dict[tuple[int, str], View] = {}
 
@@ -98,45 +78,64 @@ class Lowering:
         if missing:
             raise UnsupportedOpError(f"no kernel implements the operations {', '.join(missing)} yet")
         for name, value in self.graph.inputs.items():
-            self.views[id(value)] = self._new(Storage("input", value.nbytes, name), value)
-        self._claim_outputs()
-        self._find_parts()
-        for node in self.graph.nodes:
+            kind = "state" if name in self.graph.states else "input"
+            view = self.views[id(value)] = self._new(Storage(kind, value.nbytes, name), value)
+            if kind == "state":
+                self._states[name] = view
+        order = order_updates(self.graph)
+        self._claim_outputs(order)
+        self._parts = find_parts(self.graph, self._claimed)
+        self._lower(order.early)
+        self._hold_states()
+        self._lower(order.late)
+        for name, value in self.graph.outputs.items():
+            if name not in self.graph.aliases:
+                self._finish_output(name, value)
+        for name, state in self.graph.aliases.items():
+            self._finish_update(name, self._states[state])
+
+    def _lower(self, nodes: Sequence[Node]) -> None:
+        for node in nodes:
             self._node = node
             HANDLERS[node.op](self, node)
         self._node = None
-        for name, value in self.graph.outputs.items():
-            self._finish_output(name, value)
 
-    def _claim_outputs(self) -> None:
+    def _claim_outputs(self, order: Order) -> None:
         """Let the value behind each output write straight into the output's memory where nothing stands between."""
+        for node in order.late:
+            for value in node.outputs:
+                if id(value) in order.in_place:
+                    self._claimed[id(value)] = self._states[order.in_place[id(value)]].storage
         for name, output in self.graph.outputs.items():
-            value = output
-            while value.producer is not None and value.producer.op == "reshape":
-                value = value.producer.inputs[0]  # type: ignore[assignment]
-            if value.producer is not None and value.producer.op not in VIEW_OPS and id(value) not in self._claimed:
+            value = behind_reshapes(output)
+            computed = value.producer is not None and value.producer.op not in VIEW_OPS
+            if name not in self.graph.aliases and computed and id(value) not in self._claimed:
                 self._claimed[id(value)] = Storage("output", output.nbytes, name)
 
-    def _find_parts(self) -> None:
-        """Note which values are parts of a concatenation, so that their kernels can write them in place."""
-        for node in self.graph.nodes:
-            if node.op != "concat":
+    def _hold_states(self) -> None:
+        """Put aside what outputs want of the states' present contents, as updates come next."""
+        for name, value in self.graph.outputs.items():
+            view = self.views.get(id(value))
+            if view is None or view.storage.kind != "state":
                 continue
-            start = 0
-            for value in node.inputs:
-                assert value is not None
-                if value.producer is not None and id(value) not in self._claimed:
-                    self._parts.setdefault(id(value), (node.output, node.attrs["axis"], start))
-                start += value.shape[node.attrs["axis"]]
+            own = self.graph.aliases.get(name)
+            if own is None or not view.same_place(self._states[own]):
+                self._held[name] = self.temporary(view.shape, view.dtype)
+                self.copy(view, self._held[name])
 
     def _finish_output(self, name: str, value: Value) -> None:
-        view = self.view(value)
+        view = self._held.get(name) or self.view(value)
         if view.storage.kind == "output" and view.storage.name == name and view.is_dense and view.offset == 0:
             return
         storage = Storage("output", value.nbytes, name)
         self.storages.append(storage)
         target = View(storage, value.dtype, value.shape, dense_strides(value.shape))
         self.copy(view, target)
+
+    def _finish_update(self, name: str, state: View) -> None:
+        view = self._held.get(name) or self.view(self.graph.outputs[name])
+        if not view.same_place(state):
+            self.copy(view, state)
 
     # ---- operands -----------------------------------------------------------------------------------
     def _new(self, storage: Storage, value: Value) -> View:
@@ -145,6 +144,13 @@ class Lowering:
 
     def view(self, value: Value) -> View:
         """The value as it lies in memory, whatever its strides; constants are uploaded as they are."""
+        found = self.operand(value)
+        if found.storage.kind == "position":  # written out, once
+            found = self.derived(value, "written", lambda: self.dense_view(self.operand(value)))
+        return found
+
+    def operand(self, value: Value) -> View:
+        """As :meth:`view` for what expressions read: numbers of elements (``iota``) lie in no memory."""
         found = self.views.get(id(value))
         if found is None:
             assert value.data is not None, f"{value} has not been computed"
@@ -178,6 +184,11 @@ class Lowering:
             found = self._dense[id(value)] = self.dense_view(self.view(value))
         return found
 
+    def contiguous(self, value: Value) -> View:
+        """The value row-major, wherever it starts: for kernels with an offset."""
+        view = self.view(value)
+        return view if view.is_dense else self.dense(value)
+
     def derived(self, value: Value, key: str, make: Callable[[], View]) -> View:
         """What ``make`` gives, launched once for all nodes that ask for ``key`` of the value."""
         found = self._derived.get((id(value), key))
@@ -187,8 +198,7 @@ class Lowering:
 
     def dense_view(self, view: View) -> View:
         """Dense form of a view: itself when it is dense and its start can be bound, else a copy."""
-        aligned = view.offset * view.dtype.itemsize % self.info.alignment == 0
-        if view.is_dense and aligned:
+        if self.bindable(view):
             return view
         target = self.temporary(view.shape, view.dtype)
         self.copy(view, target)
@@ -196,9 +206,8 @@ class Lowering:
 
     def bind(self, view: View) -> Ref:
         """Buffer argument for a dense view, for kernels without an offset parameter."""
-        start = view.offset * view.dtype.itemsize
-        assert view.is_dense and start % self.info.alignment == 0
-        return Ref(view.storage, start, max(view.size * view.dtype.itemsize, 1))
+        assert self.bindable(view)
+        return Ref(view.storage, view.offset * view.dtype.itemsize, max(view.size * view.dtype.itemsize, 1))
 
     def temporary(self, shape: Sequence[int], dtype: np.dtype) -> View:
         """Fresh arena memory."""
@@ -225,17 +234,22 @@ class Lowering:
         return view
 
     def _placed(self, value: Value, accepts: Callable[[View], bool]) -> View | None:
-        if id(value) not in self._parts:
+        part = self._parts.get(id(value))
+        if part is None:
             return None
-        whole, axis, start = self._parts[id(value)]
-        starts = tuple(start if d == axis else 0 for d in range(value.rank))
-        dense = View(Storage("arena", 0), value.dtype, whole.shape, dense_strides(whole.shape))
-        ones = (1,) * value.rank
-        if id(whole) not in self.views and not accepts(dense.slice(starts, value.shape, ones)):
-            return None
-        target = self.result(whole, lambda _: True)
-        part = target.slice(starts, value.shape, ones)
-        return part if accepts(part) else None
+        whole = part.whole
+        if id(whole) not in self.views:  # nothing is allocated unless the kernel can write there
+            dense = View(Storage("arena", 0), value.dtype, whole.shape, dense_strides(whole.shape))
+            place = part.place(dense)
+            if place is None or not accepts(place):
+                return None
+        place = part.place(self.result(whole, lambda _: True))
+        return place if place is not None and accepts(place) else None
+
+    def bindable(self, view: View) -> bool:
+        """Whether :meth:`bind` takes a view: what kernels without an offset and strides can write."""
+        aligned = view.offset * view.dtype.itemsize % self.info.alignment == 0
+        return view.is_dense and aligned and view.storage.kind != "position"
 
     def copy(self, source: View, target: View) -> None:
         """Launch a copy between views of one shape."""
@@ -262,6 +276,7 @@ class Lowering:
         if fitted is None:
             raise KernelArgumentError(f"a work-group of kernel {name}/{chosen.name} is too large for {self.info.name}")
         call.tunables = fitted
+        call.in_place = _is_in_place(call)
         groups, _ = call.geometry()
         if min(groups) <= 0:
             return
@@ -286,7 +301,7 @@ class Lowering:
         types: list[Operand] = []
         arguments: list[SlotArgument] = []
         for operand in operands:
-            view = operand if isinstance(operand, View) else self.view(operand)
+            view = operand if isinstance(operand, View) else self.operand(operand)
             strides = _group_strides(view, shape, groups)
             if strides is None:
                 strides = _group_strides(view := self.dense_view(view), shape, groups)
@@ -299,8 +314,8 @@ class Lowering:
                 view, strides = full, _group_strides(full, shape, groups)
             assert strides is not None
             inner = strides[-1] if strides[-1] in (0, 1) else 2
-            types.append(Operand(view.dtype, inner))
-            arguments.append(SlotArgument(view.ref(), view.offset, strides))
+            types.append(Operand(view.dtype, inner, view.storage.kind == "position"))
+            arguments.append(SlotArgument(operand_buffer(view), view.offset, strides))
         return SlotCode(expr, tuple(types)), arguments
 
     def attached(
@@ -313,6 +328,19 @@ class Lowering:
         _, prologue, epilogue = split_inputs(node)
         values = prologue if which == "prologue" else epilogue
         return self.slot(expr, [v for v in values if v is not None], shape, groups)
+
+
+def operand_buffer(view: View) -> Ref | None:
+    """The buffer of an expression's operand; None for positions."""
+    return None if view.storage.kind == "position" else view.ref()
+
+
+def _is_in_place(call: KernelCall) -> bool:
+    """Whether an elementwise launch writes the state that it reads."""
+    written = [call.buffers[p.name] for p in call.spec.params if p.kind in ("out", "inout")]
+    states = {ref.storage for ref in written if isinstance(ref, Ref) and ref.storage.kind == "state"}
+    read = (argument.buffer for arguments in call.slot_arguments.values() for argument in arguments)
+    return bool(states) and any(isinstance(ref, Ref) and ref.storage in states for ref in read)
 
 
 def split_inputs(node: Node) -> tuple[list[Value | None], list[Value | None], list[Value | None]]:
@@ -333,13 +361,9 @@ def _group_strides(view: View, shape: tuple[int, ...], groups: Sequence[Sequence
     return tuple(result)
 
 
-#: ops that lower to a view and launch nothing (a reshape may need a copy)
-VIEW_OPS = frozenset({"reshape", "transpose", "expand", "slice"})
-
-
-@lowers("reshape")
+@lowers("reshape")  # launches nothing unless it needs a copy; transpose, expand and slice never do
 def _reshape(lw: Lowering, node: Node) -> None:
-    source = lw.view(node.inputs[0])  # type: ignore[arg-type]
+    source = lw.operand(node.inputs[0])  # type: ignore[arg-type]
     view = source.reshape(node.output.shape)
     if view is None:
         view = lw.dense(node.inputs[0]).reshape(node.output.shape)  # type: ignore[arg-type]
@@ -347,17 +371,24 @@ def _reshape(lw: Lowering, node: Node) -> None:
     lw.views[id(node.output)] = view
 
 
+@lowers("iota")
+def _iota(lw: Lowering, node: Node) -> None:
+    value = node.output
+    storage = Storage("position", 0)
+    lw.views[id(value)] = View(storage, value.dtype, value.shape, dense_strides(value.shape), node.attrs["start"])
+
+
 @lowers("transpose")
 def _transpose(lw: Lowering, node: Node) -> None:
-    lw.views[id(node.output)] = lw.view(node.inputs[0]).transpose(node.attrs["perm"])  # type: ignore[arg-type]
+    lw.views[id(node.output)] = lw.operand(node.inputs[0]).transpose(node.attrs["perm"])  # type: ignore[arg-type]
 
 
 @lowers("expand")
 def _expand(lw: Lowering, node: Node) -> None:
-    lw.views[id(node.output)] = lw.view(node.inputs[0]).expand(node.attrs["shape"])  # type: ignore[arg-type]
+    lw.views[id(node.output)] = lw.operand(node.inputs[0]).expand(node.attrs["shape"])  # type: ignore[arg-type]
 
 
 @lowers("slice")
 def _slice(lw: Lowering, node: Node) -> None:
     a = node.attrs
-    lw.views[id(node.output)] = lw.view(node.inputs[0]).slice(a["starts"], a["shape"], a["steps"])  # type: ignore[arg-type]
+    lw.views[id(node.output)] = lw.operand(node.inputs[0]).slice(a["starts"], a["shape"], a["steps"])  # type: ignore[arg-type]

@@ -12,14 +12,15 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from a1400 import dtypes
 from a1400.backends.base import Device, DeviceInfo
 from a1400.engine.contexts import PlanEntry, host_memory, out_of_host_memory
 from a1400.engine.device_array import DeviceArray, adopt
 from a1400.engine.executor import DeviceWeights
 from a1400.engine.explain import Explanation
-from a1400.engine.lowering import WeightStore
+from a1400.engine.feeds import as_array, check_shape
+from a1400.engine.memory_report import MemoryReport
 from a1400.engine.plan import Plan, make_plan
+from a1400.engine.weight_store import WeightStore
 from a1400.errors import InputError
 from a1400.frontends.errors import NeedsValue
 from a1400.graph.graph import MAX_ELEMENTS, Graph
@@ -78,30 +79,6 @@ class Source(Protocol):
     def check(self, maps: Collection[Any]) -> None:
         """Raise :class:`ModelFileError` if a file was written to that one of ``maps`` (``mmap`` objects) is of."""
         ...
-
-
-@dataclass
-class MemoryReport:
-    """Bytes a plan needs: one arena per running context, against the sum without reuse; weights once per model."""
-
-    arena: int
-    naive: int
-    weights: int
-    inputs: int
-    outputs: int
-    contexts: int
-
-    def to_dict(self) -> dict[str, int]:
-        """JSON-ready."""
-        return dict(vars(self))
-
-    def __str__(self) -> str:
-        saved = 1 - self.arena / self.naive if self.naive else 0.0
-        return (
-            f"arena {self.arena:,} bytes (without reuse {self.naive:,}: {saved:.0%} saved), "
-            f"weights {self.weights:,} bytes, inputs {self.inputs:,}, outputs {self.outputs:,}, "
-            f"{self.contexts} context(s)"
-        )
 
 
 class Model:
@@ -262,13 +239,13 @@ class Model:
             if name not in feeds:
                 raise InputError(f"input {name!r} is missing; the model needs {', '.join(self._source.inputs)}")
             given = adopt(name, feeds[name], self._device)
-            array = given if isinstance(given, DeviceArray) else _as_array(name, given, np.dtype(info.dtype))
+            array = given if isinstance(given, DeviceArray) else as_array(name, given, np.dtype(info.dtype))
             if array.dtype != info.dtype:
                 raise InputError(
                     f"input {name!r} is {array.dtype}, the model needs {info.dtype}; convert with .astype()"
                 )
             if info.shape is not None:
-                _check_shape(name, array.shape, info.shape, symbols)
+                check_shape(name, array.shape, info.shape, symbols)
             if isinstance(array, np.ndarray) and not array.flags.c_contiguous:
                 array = np.ascontiguousarray(array)
             arrays[name] = array
@@ -346,12 +323,7 @@ class Model:
 
     def memory(self) -> MemoryReport:
         """Bytes the latest plan needs."""
-        entry = self._latest()
-        plan = entry.plan
-        return MemoryReport(
-            plan.arena.total, plan.arena.naive, plan.weight_bytes, sum(s.nbytes for s in plan.used("input")),
-            sum(s.nbytes for s in plan.used("output")), entry.contexts,
-        )  # fmt: skip
+        return MemoryReport.of(self._latest())
 
     def profile(
         self, feeds: Mapping[str, Any], runs: int = 20, warmup: int = 3, calibrate: bool = False
@@ -379,39 +351,6 @@ class Model:
             seconds = context.time_launches(arrays)
         names = [f"{x.call.spec.name}/{x.call.variant.name}" for x in entry.plan.launches]
         return list(zip(names, seconds, strict=True))
-
-
-def _as_array(name: str, given: Any, dtype: np.dtype) -> np.ndarray:
-    """``given`` as an array; Python numbers have no width of their own and take ``dtype`` where it can hold them."""
-    try:
-        array = np.asarray(given)
-    except (TypeError, ValueError) as error:
-        raise InputError(f"input {name!r} is not an array: {' '.join(str(error).split())}") from None
-    kinds = {"b": "b"}.get(dtype.kind, "biu" if dtypes.is_int(dtype) else "biuf")
-    if hasattr(given, "dtype") or array.dtype == dtype or (array.size and array.dtype.kind not in kinds):
-        return array
-    with np.errstate(all="ignore"):
-        made = array.astype(dtype)
-    fits = np.array_equal(made, array) if dtypes.is_int(dtype) else (np.isfinite(made) | ~np.isfinite(array)).all()
-    if not fits:
-        raise InputError(f"input {name!r} holds numbers that are out of range for {dtype}")
-    return made
-
-
-def _check_shape(
-    name: str, shape: tuple[int, ...], wanted: tuple[int | str | None, ...], symbols: dict[str, tuple[int, str]]
-) -> None:
-    if len(shape) != len(wanted):
-        raise InputError(
-            f"input {name!r} has shape {list(shape)}, the model needs {len(wanted)} dimensions {list(wanted)}"
-        )
-    for size, want in zip(shape, wanted, strict=True):
-        if isinstance(want, int) and size != want:
-            raise InputError(f"input {name!r} has shape {list(shape)}, the model needs {list(wanted)}")
-        if isinstance(want, str):
-            known = symbols.setdefault(want, (size, name))
-            if known[0] != size:
-                raise InputError(f"dimension {want!r} is {known[0]} in input {known[1]!r} but {size} in input {name!r}")
 
 
 def load(

@@ -5,9 +5,10 @@ from __future__ import annotations
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 
-from a1400.backends.base import Device, Program
+from a1400.backends.base import Device, DeviceInfo, Program
 from a1400.engine import lower  # noqa: F401 - registers the handlers
-from a1400.engine.lowering import Launch, Lowering, WeightStore
+from a1400.engine.lowering import Launch, Lowering
+from a1400.engine.weight_store import WeightStore
 from a1400.errors import DeviceMemoryError
 from a1400.graph.graph import Graph
 from a1400.kernels import load_all
@@ -33,6 +34,11 @@ class Plan:
     def weight_bytes(self) -> int:
         """Bytes of the weights this plan uses."""
         return sum(s.nbytes for s in {id(s): s for s in self.used("weight")}.values())
+
+    @property
+    def state_bytes(self) -> int:
+        """Bytes of the states of its graph."""
+        return sum(self.graph.inputs[name].nbytes for name in self.graph.states)
 
     def used(self, kind: str) -> list[Storage]:
         """Storages of one kind that some launch reads or writes, or that are outputs."""
@@ -60,12 +66,24 @@ def make_plan(
         return plan
 
 
+def placed_bytes(graph: Graph, info: DeviceInfo, weights: WeightStore, allow: frozenset[str]) -> tuple[int, int]:
+    """Bytes that a plan of ``graph`` would need: of activations, and of weights and states together."""
+    load_all()
+    lowering = Lowering(graph, info, weights, allow)
+    lowering.run()
+    used = _used_storages(lowering)
+    plan = Plan(graph, Report(), lowering.launches, used, plan_arena(used, max(info.alignment, 64)))
+    return plan.arena.total, plan.weight_bytes + plan.state_bytes
+
+
 def _check_limit(plan: Plan, limit: int | None) -> None:
-    need = plan.arena.total + plan.weight_bytes
+    need = plan.arena.total + plan.weight_bytes + plan.state_bytes
     if limit is not None and need > limit:
+        states = f"{plan.state_bytes:,} of states, " if plan.state_bytes else ""
         raise DeviceMemoryError(
-            f"this model needs {need:,} bytes ({plan.weight_bytes:,} of weights, {plan.arena.total:,} of activations), "
-            f"more than the limit of {limit:,} bytes; use smaller inputs or a larger limit"
+            f"this model needs {need:,} bytes ({states}{plan.weight_bytes:,} of weights, "
+            f"{plan.arena.total:,} of activations), more than the limit of {limit:,} bytes; use smaller inputs or a "
+            "larger limit"
         )
 
 

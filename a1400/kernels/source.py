@@ -9,6 +9,7 @@ not compile.  A tunable is declared and not used: :func:`unused_tunables` tells,
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from functools import cache, lru_cache
 from pathlib import Path
 
@@ -114,13 +115,13 @@ def _storage(call: KernelCall, kind: str) -> str:
 
 
 def _operand_names(slot: Slot, code: SlotCode) -> list[list[tuple[str, str]]]:
-    """For each operand, its parameters as (type, name): pointer, offset, strides."""
+    """For each operand, its parameters as (type, name): pointer (a position has none), offset, strides."""
     result = []
     for k, operand in enumerate(code.operands):
         base = f"{slot.name}_p{k}"
         count = len(slot.coords) - (0 if operand.inner == 2 else 1)
-        pointer = f"GPTR(const {dtypes.info(operand.dtype).storage})"
-        result.append([(pointer, base), ("int", f"{base}_o"), *(("int", f"{base}_s{d}") for d in range(count))])
+        pointer = [] if operand.position else [(f"GPTR(const {dtypes.info(operand.dtype).storage})", base)]
+        result.append([*pointer, ("int", f"{base}_o"), *(("int", f"{base}_s{d}") for d in range(count))])
     return result
 
 
@@ -129,10 +130,12 @@ def _slot(call: KernelCall, slot: Slot, code: SlotCode | None) -> str:
     names = {1: "", call.variant.vector_width: "_V", call.variant.narrow_width: f"_V{call.variant.narrow_width}"}
     names = {width: "" if width == 1 else name for width, name in sorted(names.items()) if width}
     if code is None:
-        lines = [f"#define {slot.name}{name}(v, {coords}) (v)" for name in names.values()]
+        results = "".join(f", r{i + 1}" for i in range(len(slot.more)))
+        lines = [f"#define {slot.name}{name}(v, {coords}{results}) (v)" for name in names.values()]
         return "\n".join([f"#define {slot.name}_EMPTY", *_handing_on(slot, code), *lines])
     dtype = call.types[slot.input] if slot.input in call.types else dtypes.from_short(slot.input or "f32")
-    functions = (_slot_function(slot, code, dtype, w, slot.name + name) for w, name in names.items())
+    more = [call.types[name] for name in slot.more]
+    functions = (_slot_function(slot, code, dtype, more, w, slot.name + name) for w, name in names.items())
     return "\n".join([*_handing_on(slot, code), *functions])
 
 
@@ -145,12 +148,12 @@ def _handing_on(slot: Slot, code: SlotCode | None) -> list[str]:
     flat = [pair for group in _operand_names(slot, code) for pair in group] if code else []
     ahead = []
     for k, operand in enumerate(code.operands if code and len(slot.coords) > 1 else ()):
-        if operand.inner == 1:
+        if operand.inner == 1 and not operand.position:
             base, line = f"{slot.name}_p{k}", f"{slot.name}_p{k}_s{len(slot.coords) - 2}"
             terms = [f"({c}) * {base}_s{d}" for d, c in enumerate(slot.coords[:-1])]
             place = " + ".join([base, f"{base}_o", *terms, f"({slot.coords[-1]})"])
             ahead.append(f"if ({line} != 0) {{ fetch({place}); }}")
-    weight = sum(OPS[n.op].flops for n in topological([code.expr]) if n.op in OPS) if code else 0
+    weight = sum(OPS[n.op].flops for n in topological(code.exprs) if n.op in OPS) if code else 0
     return [
         f"#define {slot.name}_PARAMETERS " + "".join(f", {kind} {name}" for kind, name in flat),
         f"#define {slot.name}_ARGUMENTS " + "".join(f", {name}" for _, name in flat),
@@ -159,15 +162,18 @@ def _handing_on(slot: Slot, code: SlotCode | None) -> list[str]:
     ]
 
 
-def _slot_function(slot: Slot, code: SlotCode, dtype: np.dtype, width: int, name: str) -> str:
+def _slot_function(
+    slot: Slot, code: SlotCode, dtype: np.dtype, more: Sequence[np.dtype], width: int, name: str
+) -> str:
     names = _operand_names(slot, code)
     flat = [pair for group in names for pair in group]
     parameters = [f"{register_type(dtype, width)} v", *(f"int {c}" for c in slot.coords)]
+    parameters += [f"{register_type(kind, width)} *r{i + 1}" for i, kind in enumerate(more)]
     parameters += [f"{kind} {n}" for kind, n in flat]
     lines = []
     operands = ["v"]
-    for k, (operand, group) in enumerate(zip(code.operands, names)):
-        base = group[0][1]
+    for k, operand in enumerate(code.operands):
+        base = f"{slot.name}_p{k}"
         terms = [f"{base}_o"]
         terms += [f"{c} * {base}_s{d}" for d, c in enumerate(slot.coords[:-1])]
         last = slot.coords[-1]
@@ -178,7 +184,9 @@ def _slot_function(slot: Slot, code: SlotCode, dtype: np.dtype, width: int, name
             terms.append(f"{last} * {base}_s{len(slot.coords) - 1}")
         index = " + ".join(terms)
         short = dtypes.short(operand.dtype)
-        if width == 1:
+        if operand.position:
+            text = _position(kind, index, {0: "0", 1: "1"}.get(operand.inner, f"{base}_s{len(slot.coords) - 1}"), width)
+        elif width == 1:
             text = f"load_{short}({base}, {index})"
         elif operand.inner == 1:
             text = f"vload{width}_{short}({base}, {index})"
@@ -190,37 +198,50 @@ def _slot_function(slot: Slot, code: SlotCode, dtype: np.dtype, width: int, name
                 text = f"(-{text})"
         lines.append(f"    const {kind} x{k} = {text};")
         operands.append(f"x{k}")
-    statements, (result,) = print_statements([code.expr], operands, width)
+    statements, (result, *others) = print_statements(code.exprs, operands, width)
+    statements += [f"*r{i + 1} = {other};" for i, other in enumerate(others)]
     kind = register_type(code.expr.dtype, width)
     body = "\n".join([*lines, *("    " + s for s in statements), f"    return {result};"])
-    passed = ", ".join(["v", *slot.coords, *(n for _, n in flat)])
+    results = [f"r{i + 1}" for i in range(len(more))]
+    passed = ", ".join(["v", *slot.coords, *(f"&({r})" for r in results), *(n for _, n in flat)])
     return (
         f"FN {kind} {name}_fn({', '.join(parameters)}) {{\n{body}\n}}\n"
-        f"#define {name}(v, {', '.join(slot.coords)}) {name}_fn({passed})"
+        f"#define {name}({', '.join(['v', *slot.coords, *results])}) {name}_fn({passed})"
     )
+
+
+def _position(kind: str, index: str, stride: str, width: int) -> str:
+    """The numbers ``index``, ``index + stride`` ... as unsigned lanes."""
+    if width == 1 or stride == "0":
+        return f"({kind})((uint)({index}))"
+    lanes = ", ".join(f"{k}u" for k in range(width))
+    return f"({kind})((uint)({index})) + ({kind})({lanes}) * ({kind})((uint)({stride}))"
 
 
 def _signature(call: KernelCall, language: str) -> str:
     items = []
+    restrict = "" if call.in_place or call.spec.in_place else "RESTRICT "
     for p in call.spec.params:
         if p.kind == "scalar":
             items.append(f"const {p.type} {p.name}")
         else:
             const = "const " if p.kind == "in" else ""
-            items.append(f"GPTR({const}{_storage(call, p.type)}) RESTRICT {p.name}")
+            items.append(f"GPTR({const}{_storage(call, p.type)}) {restrict}{p.name}")
     for slot in call.spec.slots:
         code = call.slots.get(slot.name)
         if code is not None:
-            for group in _operand_names(slot, code):
-                items.append(f"{group[0][0]} RESTRICT {group[0][1]}")
-                items.extend(f"const {kind} {name}" for kind, name in group[1:])
+            for kind, name in (pair for group in _operand_names(slot, code) for pair in group):
+                items.append(f"{kind} {restrict}{name}" if kind.startswith("GPTR") else f"const {kind} {name}")
     items.extend(f"const __grid_constant__ TensorMap {name}" for name, _, _ in call.variant.tensor_maps)
     arguments = ", ".join(items)
     x, y, z = call.geometry()[1]
     if language == "opencl":
-        # without it a compiler may use so many registers that fewer work-items fit than the launch has
-        size = f"__attribute__((reqd_work_group_size({x}, {y}, {z}))) " if x * y * z > 1 else ""
-        return f"#define KERNEL_ENTRY __kernel {size}void {call.spec.name}({arguments})"
+        # Without a size, a compiler may use so many registers that fewer work-items fit than the launch has.  A work-item
+        # that is alone in its group writes its own vectors: Intel's compiler need not make a second, vectorised kernel
+        # out of it, which would take it three quarters of its time.
+        lone = "__attribute__((vec_type_hint(float16))) "
+        hint = f"__attribute__((reqd_work_group_size({x}, {y}, {z}))) " if x * y * z > 1 else lone
+        return f"#define KERNEL_ENTRY __kernel {hint}void {call.spec.name}({arguments})"
     bounds = f"{x * y * z}, {call.variant.min_blocks}" if call.variant.min_blocks else f"{x * y * z}"
     head = f'extern "C" __global__ void __launch_bounds__({bounds}) {call.spec.name}'
     return f"#define KERNEL_ENTRY {head}({arguments})"

@@ -71,6 +71,9 @@ class Slot:
     ``vector_width`` W also get ``NAME_V(v, c0, ...)`` on W consecutive positions of the last coordinate (all
     W must be inside the operands).  ``input`` names the dtype of the value handed in: its register type.
     ``count(scalars)`` is how often a launch evaluates it, for the roofline.
+
+    A slot with several results names in ``more`` the dtype variables of all but the first: the macro takes so many
+    variables of their register types behind the coordinates, and sets them.
     """
 
     name: str
@@ -78,6 +81,7 @@ class Slot:
     input: str
     doc: str = ""
     count: Callable[[Scalars], float] = lambda s: 0.0
+    more: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -85,30 +89,51 @@ class Operand:
     """An extra buffer that a slot's expression reads at the slot's coordinates.
 
     ``inner`` is the stride class along the last coordinate: 0 the same element for all, 1 consecutive, 2 any.
+    A ``position`` has no buffer: its element number k (offset and strides applied) is k itself, as uint32.
     """
 
     dtype: np.dtype
     inner: int
+    position: bool = False
+
+
+def positions(offset: int, strides: Sequence[int], sizes: Sequence[int]) -> np.ndarray:
+    """Numbers of the elements that an operand reads at the coordinates of ``sizes`` (int64)."""
+    index = np.full(tuple(sizes), offset, np.int64)
+    for d, n in enumerate(sizes):
+        index += (np.arange(n) * strides[d]).reshape([-1 if k == d else 1 for k in range(len(sizes))])
+    return index
 
 
 @dataclass(frozen=True)
 class SlotCode:
-    """What fills a slot: operand 0 of ``expr`` is the kernel's value, operand ``1 + i`` is ``operands[i]``."""
+    """What fills a slot: operand 0 of ``expr`` is the kernel's value, operand ``1 + i`` is ``operands[i]``.
+
+    ``more`` are the further results of a slot that has several, over the same operands.
+    """
 
     expr: Expr
     operands: tuple[Operand, ...] = ()
+    more: tuple[Expr, ...] = ()
+
+    @property
+    def exprs(self) -> tuple[Expr, ...]:
+        """All results."""
+        return (self.expr, *self.more)
 
     @property
     def key(self) -> str:
         """Canonical text: equal keys generate equal program text."""
-        return self.expr.key + "|" + ",".join(f"{dtypes.short(o.dtype)}:{o.inner}" for o in self.operands)
+        operands = (f"{dtypes.short(o.dtype)}:{o.inner}{'#' if o.position else ''}" for o in self.operands)
+        return "&".join(e.key for e in self.exprs) + "|" + ",".join(operands)
 
 
 @dataclass(frozen=True)
 class SlotArgument:
     """Run-time side of an operand: a buffer (or anything that stands for one), its offset and strides in elements.
 
-    ``strides`` has one entry per coordinate of the slot; the last must agree with the operand's class.
+    The buffer of a position is None.  ``strides`` has one entry per coordinate of the slot; the last must agree with the
+    operand's class.
     """
 
     buffer: Any
@@ -256,7 +281,8 @@ class Case:
 
     ``arrays``: every ``in``/``inout`` buffer as :class:`Data` or an array; ``outputs``: every ``out`` buffer as
     (shape, dtype variable or short name); ``slots``: slot name -> (SlotCode, operand arrays as
-    (array, offset, strides)).  ``exact`` False skips the small-integer mode for this case.
+    (array, offset, strides), the array of a position being None).  ``exact`` False skips the small-integer mode for this
+    case.
     """
 
     name: str
@@ -264,7 +290,7 @@ class Case:
     scalars: Mapping[str, int | float]
     outputs: Mapping[str, tuple[tuple[int, ...], str]]
     types: Mapping[str, np.dtype] = field(default_factory=lambda: {"T": np.dtype(np.float32)})
-    slots: Mapping[str, tuple[SlotCode, tuple[tuple[np.ndarray, int, tuple[int, ...]], ...]]] = field(
+    slots: Mapping[str, tuple[SlotCode, tuple[tuple[np.ndarray | None, int, tuple[int, ...]], ...]]] = field(
         default_factory=dict
     )
     exact: bool = True
@@ -281,6 +307,7 @@ class KernelSpec:
     element that is read or written once, and as four bytes wide.  Where it says 0, the buffers count as they are.
     ``sizes``: the scalars that a tuned setting is bound to; empty: every whole number but offsets (``*_off``).
     ``defines``: macros that make one source serve several specs (the combine step of a reduction, say).
+    ``in_place``: an output may lie where an operand of a slot does, so no pointer is promised to be the only one.
     """
 
     name: str
@@ -304,6 +331,7 @@ class KernelSpec:
     bytes: Callable[[Scalars], float] = lambda s: 0.0
     defines: Mapping[str, str] = field(default_factory=dict)
     sizes: tuple[str, ...] = ()
+    in_place: bool = False
 
     def variant(self, name: str) -> Variant:
         """The variant called ``name``."""
@@ -347,7 +375,8 @@ class KernelSpec:
 class KernelCall:
     """A launch of a spec with everything decided but the device: program key, geometry, arguments in order.
 
-    ``buffers`` may hold real buffers or any stand-in; the binder resolves them.
+    ``buffers`` may hold real buffers or any stand-in; the binder resolves them.  With ``in_place`` an output may be an
+    operand's memory, read at the very index that is written.
     """
 
     spec: KernelSpec
@@ -358,6 +387,7 @@ class KernelCall:
     buffers: dict[str, Any]
     scalars: dict[str, int | float]
     slot_arguments: dict[str, tuple[SlotArgument, ...]]
+    in_place: bool = False
 
     @property
     def program_key(self) -> tuple[Any, ...]:
@@ -368,6 +398,7 @@ class KernelCall:
             tuple(sorted((k, dtypes.short(v)) for k, v in self.types.items())),
             tuple(sorted(self.macros.items())),
             tuple(sorted((k, v.key) for k, v in self.slots.items())),
+            self.in_place,
         )
 
     @property
@@ -396,7 +427,8 @@ class KernelCall:
         for slot in self.spec.slots:
             code = self.slots.get(slot.name)
             for operand, argument in zip(code.operands if code else (), self.slot_arguments.get(slot.name, ())):
-                result.append(argument.buffer)
+                if not operand.position:
+                    result.append(argument.buffer)
                 result.append(np.int32(argument.offset))
                 count = len(slot.coords) - (0 if operand.inner == 2 else 1)
                 result.extend(np.int32(s) for s in argument.strides[:count])
@@ -439,6 +471,8 @@ def call(
             raise KernelArgumentError(f"{where} has no slot {name}; it has {sorted(declared)}")
         if len(args) != len(code.operands):
             raise KernelArgumentError(f"{where}: slot {name} has {len(code.operands)} operands, given {len(args)}")
+        if len(code.more) != len(declared[name].more):
+            raise KernelArgumentError(f"{where}: slot {name} has {1 + len(declared[name].more)} results")
         for operand, argument in zip(code.operands, args):
             inner = argument.strides[-1]
             if len(argument.strides) != len(declared[name].coords) or (operand.inner < 2 and inner != operand.inner):

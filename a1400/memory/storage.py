@@ -18,7 +18,8 @@ class Storage:
     """One range of memory.
 
     ``kind``: ``weight`` (``array`` holds the bytes, uploaded once per model), ``input``/``output`` (``name`` says
-    which; bound anew for every run) or ``arena`` (``offset`` is set by the planner).  ``first``/``last`` are the launch
+    which; bound anew for every run), ``state`` (``name`` says which; memory that outlives the run), ``arena``
+    (``offset`` is set by the planner) or ``position`` (numbers of elements, which lie in no memory).  ``first``/``last`` are the launch
     numbers between which arena data must live.
     """
 
@@ -64,6 +65,14 @@ class View:
     def is_dense(self) -> bool:
         """Row-major without gaps (the offset may be anything)."""
         return all(n == 1 or s == d for n, s, d in zip(self.shape, self.strides, dense_strides(self.shape)))
+
+    def same_place(self, other: View) -> bool:
+        """Whether both are the same elements of the same memory in the same shape."""
+        where = (self.storage, self.dtype, self.shape, self.offset)
+        steps = zip(self.shape, self.strides, other.strides)
+        return where == (other.storage, other.dtype, other.shape, other.offset) and all(
+            n == 1 or a == b for n, a, b in steps
+        )
 
     def ref(self) -> Ref:
         """The whole storage, for kernels that take an element offset."""

@@ -8,8 +8,8 @@ import numpy as np
 
 from a1400.backends.base import Device
 from a1400.engine.executor import DeviceWeights, ExecutionContext
-from a1400.engine.lowering import WeightStore
 from a1400.engine.plan import make_plan
+from a1400.engine.weight_store import WeightStore
 from a1400.errors import A1400Error
 from a1400.graph.graph import Graph, Value
 from a1400.kernels import expr as expressions

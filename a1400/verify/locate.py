@@ -6,7 +6,8 @@ from typing import Any
 
 from a1400.backends.base import Device
 from a1400.engine import lower  # noqa: F401 - registers the handlers
-from a1400.engine.lowering import Launch, Lowering, WeightStore
+from a1400.engine.lowering import Launch, Lowering
+from a1400.engine.weight_store import WeightStore
 from a1400.kernels import load_all
 from a1400.kernels.source import program_text
 from a1400.verify.model_checks import traced_of

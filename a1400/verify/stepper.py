@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 
 from a1400.backends.base import Argument, BoundLaunch, Buffer, Device, TensorMap
-from a1400.engine.lowering import Launch, WeightStore
+from a1400.engine.lowering import Launch
 from a1400.engine.plan import Plan, make_plan
+from a1400.engine.weight_store import WeightStore
 from a1400.graph.graph import Graph
 from a1400.memory.storage import Ref, Storage
 

@@ -10,8 +10,8 @@ import numpy as np
 
 from a1400.backends.base import Device
 from a1400.engine.executor import DeviceWeights, ExecutionContext
-from a1400.engine.lowering import WeightStore
 from a1400.engine.plan import Plan, make_plan
+from a1400.engine.weight_store import WeightStore
 from a1400.graph import Graph
 from a1400.optimizer import optimize
 from benchmarks.gpu_parts.timing import LaunchWork

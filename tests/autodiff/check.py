@@ -84,8 +84,8 @@ def check_reference(case: Case) -> None:
 def check_device(case: Case, device: Device) -> None:
     """In float32 on ``device``, optimised as any model is, against float64."""
     from a1400.engine.executor import DeviceWeights, ExecutionContext
-    from a1400.engine.lowering import WeightStore
     from a1400.engine.plan import make_plan
+    from a1400.engine.weight_store import WeightStore
     from a1400.optimizer import optimize
 
     made, wide = build(case, np.float32), build(case, np.float64)

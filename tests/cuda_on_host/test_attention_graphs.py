@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from a1400.engine.lowering import WeightStore
 from a1400.engine.plan import make_plan
+from a1400.engine.weight_store import WeightStore
 from a1400.graph import Graph
 from a1400.optimizer import optimize
 from tests.cuda_on_host.backend import MODELS, HostCudaBackend

@@ -9,8 +9,8 @@ import a1400
 from a1400.backends import registry
 from a1400.engine.executor import DeviceWeights, ExecutionContext
 from a1400.engine.explain import Explanation
-from a1400.engine.lowering import WeightStore
 from a1400.engine.plan import make_plan
+from a1400.engine.weight_store import WeightStore
 from a1400.graph import Graph
 from a1400.graph.graph import Value, evaluate
 from a1400.optimizer import optimize

@@ -10,7 +10,8 @@ import pytest
 import a1400.engine.lower  # noqa: F401 - enters the lowering of every op
 from a1400 import dtypes
 from a1400.backends.base import DeviceInfo
-from a1400.engine.lowering import Lowering, WeightStore
+from a1400.engine.lowering import Lowering
+from a1400.engine.weight_store import WeightStore
 from a1400.graph import Graph
 from a1400.kernels import conv_hopper, conv_tensor
 from a1400.kernels.conv_shape import conv_scalars

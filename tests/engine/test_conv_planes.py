@@ -7,8 +7,8 @@ import pytest
 
 from a1400.backends.base import Device
 from a1400.engine.executor import DeviceWeights, ExecutionContext
-from a1400.engine.lowering import WeightStore
 from a1400.engine.plan import make_plan
+from a1400.engine.weight_store import WeightStore
 from a1400.graph import Graph
 from a1400.graph.graph import evaluate
 from a1400.optimizer import optimize

@@ -22,6 +22,7 @@ from a1400.backends.cuda import CUDABackend
 from a1400.engine.device_array import DeviceArray
 from a1400.engine.model import Model
 from a1400.engine.outputs import LARGEST_POOL
+from a1400.engine.program import Program, States
 from a1400.engine.recordings import MOST_RECORDINGS
 from a1400.errors import DeviceMemoryError, InputError
 from tests.backends.fake_cupy import FakeCupy
@@ -29,6 +30,7 @@ from tests.backends.fake_execute import ForeignTensor, encoder, run_kernels
 from tests.cuda_on_host import compiler
 from tests.engine.onnx_models import decoder_step, mlp, shaped_by_value
 from tests.engine.tensor_map_kernel import check_tensor_maps
+from tests.engine.training import batches, mlp_step
 
 LARGE = 2048  # rows of the decoder step that are no longer small
 
@@ -151,6 +153,31 @@ def test_a_state_stays_on_the_device(gpu: Gpu, tmp_path: Path) -> None:
     assert isinstance(state, DeviceArray)
     np.testing.assert_array_equal(state.numpy(), cache)
     assert 1 <= len(gpu.fake.graphs) <= 12
+
+
+def test_states_of_a_training_step_stay_on_the_device(gpu: Gpu) -> None:
+    """Nothing but inputs and outputs is copied, and one recording serves every step and what is written in between."""
+    device = gpu.backend.open(0)
+    step, data, states = mlp_step(16), batches(5), States(device)
+    losses, held = step.expected(data)
+    for name, array in step.held.items():
+        states.allocate(name, array)
+    program = Program(step.graph, device, states)
+    for i, feeds in enumerate(data):
+        gpu.copies.clear()
+        gpu.fake.machine.synchronizations = 0
+        loss = program.run(feeds)["loss"]
+        np.testing.assert_allclose(loss, losses[i], rtol=2e-5)
+        if i:
+            assert sorted(gpu.copies) == sorted([(1, feeds["x"].nbytes), (1, feeds["t"].nbytes), (2, 4)])
+            assert gpu.fake.machine.synchronizations == 1
+    for name, array in held.items():
+        np.testing.assert_allclose(states.read(name), array, rtol=1e-4, atol=1e-6, err_msg=name)
+    assert len(gpu.fake.graphs) == 1
+    for name, array in step.held.items():
+        states.write(name, array)
+    np.testing.assert_allclose(program.run(data[0])["loss"], losses[0], rtol=2e-5)
+    assert len(gpu.fake.graphs) == 1
 
 
 def test_recordings_follow_the_addresses(gpu: Gpu, tmp_path: Path) -> None:

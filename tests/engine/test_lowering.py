@@ -8,8 +8,9 @@ import pytest
 from a1400 import dtypes
 from a1400.backends.base import Device
 from a1400.engine.executor import DeviceWeights, ExecutionContext
-from a1400.engine.lowering import Lowering, WeightStore
+from a1400.engine.lowering import Lowering
 from a1400.engine.plan import make_plan
+from a1400.engine.weight_store import WeightStore
 from a1400.graph import Graph
 from a1400.graph.graph import evaluate
 from a1400.kernels.expr import Expr
@@ -17,7 +18,7 @@ from a1400.optimizer import PASSES, optimize
 from tests.engine.graphs import GRAPHS
 
 
-def _close(name: str, got: np.ndarray, want: np.ndarray) -> None:
+def close(name: str, got: np.ndarray, want: np.ndarray) -> None:
     assert got.shape == want.shape and got.dtype == want.dtype, (
         f"{name}: {got.dtype}{got.shape}, wanted {want.dtype}{want.shape}"
     )
@@ -43,7 +44,7 @@ def test_graph(name: str, optimised: bool, device: Device) -> None:
         got = context.run(feeds)
         assert list(got) == list(want)
         for output, array in want.items():
-            _close(f"{name}.{output}", got[output], array)
+            close(f"{name}.{output}", got[output], array)
 
 
 def test_axes_of_a_coordinate_may_lie_apart(device: Device) -> None:

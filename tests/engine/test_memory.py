@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from a1400.engine.lowering import WeightStore
+from a1400.engine.weight_store import WeightStore
 from a1400.memory.planner import plan_arena
 from a1400.memory.storage import Storage, View, dense_strides, reshape_strides
 

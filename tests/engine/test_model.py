@@ -12,7 +12,8 @@ import pytest
 
 import a1400
 from a1400.backends.base import DeviceInfo
-from a1400.engine.model import PLAN_LIMIT, _as_array
+from a1400.engine.feeds import as_array
+from a1400.engine.model import PLAN_LIMIT
 from a1400.errors import BackendNotFoundError, DeviceMemoryError, InputError
 from tests.engine.onnx_models import mlp, recurrent, shaped_by_value
 
@@ -87,14 +88,14 @@ def test_python_lists_are_accepted(path: Path, device_info: DeviceInfo) -> None:
 
 
 def test_python_numbers_must_fit_the_inputs_type() -> None:
-    x = _as_array("x", [1, 255], np.dtype(np.uint8))
+    x = as_array("x", [1, 255], np.dtype(np.uint8))
     assert x.dtype == np.uint8 and x.tolist() == [1, 255]
     for numbers in ([256], [-1]):
         with pytest.raises(InputError, match="out of range for uint8"):
-            _as_array("x", numbers, np.dtype(np.uint8))
-    assert _as_array("x", [0.5], np.dtype(np.int64)).dtype == np.float64  # refused, as an array of floats is
-    assert _as_array("x", np.float64(0.5), np.dtype(np.float32)).dtype == np.float64
-    assert _as_array("x", [], np.dtype(np.bool_)).dtype == np.bool_
+            as_array("x", numbers, np.dtype(np.uint8))
+    assert as_array("x", [0.5], np.dtype(np.int64)).dtype == np.float64  # refused, as an array of floats is
+    assert as_array("x", np.float64(0.5), np.dtype(np.float32)).dtype == np.float64
+    assert as_array("x", [], np.dtype(np.bool_)).dtype == np.bool_
 
 
 def test_an_input_that_gives_a_shape(tmp_path: Path, device_info: DeviceInfo) -> None:

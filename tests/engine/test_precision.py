@@ -13,8 +13,8 @@ import a1400
 from a1400 import dtypes
 from a1400.backends.base import Device, DeviceInfo
 from a1400.engine.executor import DeviceWeights, ExecutionContext
-from a1400.engine.lowering import WeightStore
 from a1400.engine.plan import Plan, make_plan
+from a1400.engine.weight_store import WeightStore
 from a1400.errors import InputError
 from a1400.graph import Graph
 from a1400.graph.graph import evaluate

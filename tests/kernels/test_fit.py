@@ -11,8 +11,9 @@ import pytest
 from a1400.backends.base import Device, DeviceInfo
 from a1400.backends.opencl import OpenCLDevice
 from a1400.engine.executor import DeviceWeights, ExecutionContext
-from a1400.engine.lowering import Lowering, WeightStore
+from a1400.engine.lowering import Lowering
 from a1400.engine.plan import make_plan
+from a1400.engine.weight_store import WeightStore
 from a1400.errors import KernelArgumentError
 from a1400.graph import Graph
 from a1400.graph.graph import evaluate

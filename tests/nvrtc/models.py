@@ -5,7 +5,8 @@ from __future__ import annotations
 from functools import cache
 
 from a1400.engine import lower  # noqa: F401 - registers the handlers
-from a1400.engine.lowering import Lowering, WeightStore
+from a1400.engine.lowering import Lowering
+from a1400.engine.weight_store import WeightStore
 from a1400.frontends.errors import NeedsValue
 from a1400.frontends.onnx import load_onnx
 from a1400.kernels import load_all

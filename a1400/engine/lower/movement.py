@@ -31,7 +31,7 @@ def _concat(lw: Lowering, node: Node) -> None:
         assert value is not None
         starts = tuple(start if d == axis else 0 for d in range(value.rank))
         part = target.slice(starts, value.shape, (1,) * value.rank)
-        if lw.view(value) != part:  # parts may have been written in place
+        if not lw.view(value).same_place(part):  # parts may have been written in place
             lw.copy(lw.view(value), part)
         start += value.shape[axis]
 

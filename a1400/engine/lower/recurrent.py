@@ -11,22 +11,14 @@ import numpy as np
 
 from a1400.engine.lower.linear import Product, emit_product, uses_packed
 from a1400.engine.lower.movement import merged_result
+from a1400.engine.lower.pointwise import emit_pointwise
 from a1400.engine.lowering import Lowering, lowers
-from a1400.errors import UnsupportedOpError
 from a1400.graph.graph import Node, Value
 from a1400.kernels import expr as expressions
 from a1400.kernels import recurrent as kernel
 from a1400.kernels.gemm_pack import pack_b
 from a1400.memory.storage import Ref, View
 from a1400.ops.recurrent import GATES
-
-
-def _constant(value: Value | None) -> np.ndarray | None:
-    if value is None:
-        return None
-    if value.data is None:
-        raise UnsupportedOpError("recurrent weights computed at run time are not implemented")
-    return value.data
 
 
 def _flipped(weights: np.ndarray) -> np.ndarray:
@@ -74,10 +66,7 @@ def _recurrent(lw: Lowering, node: Node) -> None:
     if y.size == 0:
         return
     linear = name == "gru" and bool(attrs.get("linear_before_reset"))
-    for held in (w, r, bias):
-        _constant(held)
-    biases = partial(_biases, lw, w, bias, GATES[name], hidden, linear)
-    total, apart = biases("total", slice(0, directions)), partial(biases, "apart")
+    total, apart = _biases(lw, w, bias, GATES[name], hidden, linear)
     layer = _Layer(node, name, x.shape[0], x.shape[1], hidden, _input_product(lw, x, w, total), y, apart)
     for part in _together(attrs, directions):
         _walk(lw, layer, part)
@@ -89,7 +78,7 @@ def _walk(lw: Lowering, layer: _Layer, part: slice) -> None:
     assert w is not None and r is not None
     attrs, name, batch, hidden, y = layer.node.attrs, layer.name, layer.batch, layer.hidden, layer.y
     gates, dtype, single = GATES[name], layer.xw.dtype, np.dtype(np.float32)
-    first, count, place = part.start, part.stop - part.start, (part.start, part.stop)
+    first, count = part.start, part.stop - part.start
     backward = {"forward": 0, "reverse": 1}.get(attrs["direction"], 2) >> first
     nothing, state_at = lw.constant(np.zeros(1, dtype)), first * batch * hidden
     given: dict[str, int | float] = {
@@ -98,7 +87,7 @@ def _walk(lw: Lowering, layer: _Layer, part: slice) -> None:
         "y_off": y.offset + first * y.strides[1], "y_t": y.strides[0], "y_d": y.strides[1], "y_b": y.strides[2],
     }  # fmt: skip
     buffers = {
-        "xw": layer.xw.ref(), "r": lw.packed(r, ("recurrent_r", *place), partial(_pack, gates, part)).ref(),
+        "xw": layer.xw.ref(), "r": _recurrence(lw, r, gates, part).ref(),
         "lens": lw.constant(np.zeros(1, np.int32)).ref(), "y": y.ref(),
     }  # fmt: skip
     if lengths is not None:
@@ -115,12 +104,10 @@ def _walk(lw: Lowering, layer: _Layer, part: slice) -> None:
         buffers[key] = view.ref()
         given[f"{key}_off"] = view.offset + state_at
     if name == "lstm":
-        _constant(peepholes)
-        held = nothing if peepholes is None else lw.packed(peepholes, ("peep", *place), lambda held: held[part])
-        buffers["peep"] = held.ref()
+        buffers["peep"] = nothing.ref() if peepholes is None else lw.bind(_directions(lw, peepholes, part))
         given |= {"has_peep": int(peepholes is not None), "input_forget": int(bool(attrs.get("input_forget")))}
     if name == "gru":
-        buffers["rbh"] = layer.apart(part).ref()
+        buffers["rbh"] = lw.bind(layer.apart(part))
         given["linear_before_reset"] = int(layer.linear)
     if name != "rnn":
         rows = (batch, hidden) if name == "lstm" else (batch, 2, hidden)
@@ -156,27 +143,83 @@ def _launch(lw: Lowering, layer: _Layer, buffers: dict[str, Ref], scalars: dict[
             lw.launch(name, types, buffers, {**scalars, "step_begin": t, "step_end": t + 1, **extra})
 
 
+def _directions(lw: Lowering, value: Value, part: slice) -> View:
+    """The directions ``part`` of weights [D, ...], so that :meth:`Lowering.bind` takes them."""
+    if value.is_constant:
+        return lw.packed(value, ("directions", part.start, part.stop), lambda held: held[part])
+    return lw.dense_view(_along(lw.view(value), 0, part.start, part.stop))
+
+
+def _along(view: View, axis: int, start: int, stop: int) -> View:
+    """``start`` to ``stop`` of one axis."""
+    starts, shape = [0] * len(view.shape), list(view.shape)
+    starts[axis], shape[axis] = start, stop - start
+    return view.slice(tuple(starts), tuple(shape), (1,) * len(shape))
+
+
+def _recurrence(lw: Lowering, r: Value, gates: int, part: slice) -> View:
+    """Recurrent weights of the directions ``part`` as the kernels want them: on the device where they are computed."""
+    if r.is_constant:
+        return lw.packed(r, ("recurrent_r", part.start, part.stop), partial(_pack, gates, part))
+    hidden, units = r.shape[-1], kernel.UNITS
+    count, full = part.stop - part.start, hidden // units
+    packed = lw.temporary((count, -(-hidden // units), hidden, gates, units), r.dtype)
+    source = lw.contiguous(r).reshape((r.shape[0], gates, hidden, hidden))
+    assert source is not None
+    source = _along(source, 0, part.start, part.stop)
+    if full:
+        blocks = _along(source, 2, 0, full * units).reshape((count, gates, full, units, hidden))
+        assert blocks is not None
+        lw.copy(blocks.transpose((0, 2, 4, 1, 3)), _along(packed, 1, 0, full))
+    if full * units < hidden:
+        last = _along(packed, 1, full, full + 1)
+        lw.copy(lw.constant(np.zeros(1, r.dtype)).expand(last.shape), last)
+        rest = _along(source, 2, full * units, hidden).reshape((count, gates, 1, hidden - full * units, hidden))
+        assert rest is not None
+        lw.copy(rest.transpose((0, 2, 4, 1, 3)), _along(last, 4, 0, hidden - full * units))
+    return packed
+
+
 def _biases(
-    lw: Lowering, w: Value, bias: Value | None, gates: int, hidden: int, linear: bool, which: str, part: slice
-) -> View:
-    """``total``: what the input product adds, [D * gates * H]; ``apart``: what stays with the recurrent one, [D, H].
+    lw: Lowering, w: Value, bias: Value | None, gates: int, hidden: int, linear: bool
+) -> tuple[View, Callable[[slice], View]]:
+    """What the input product adds, [D * gates * H], and what stays with the recurrent one: directions -> [D, H].
 
-    With ``linear`` the candidate's recurrent bias is multiplied by the reset gate: it stays apart.  Found again by the
-    bias itself (layers may share the weights alone), without one by the input weights, whose shape says all.
+    With ``linear`` the candidate's recurrent bias is multiplied by the reset gate: it stays apart.
     """
-    directions = w.shape[0]
+    directions, dtype = w.shape[0], w.dtype
+    none = np.zeros((directions, hidden), dtype)
+    if bias is None:
+        return lw.constant(np.zeros(directions * gates * hidden, dtype)), lambda part: lw.constant(none[part])
+    if bias.is_constant:
 
-    def make(array: np.ndarray) -> np.ndarray:
-        shape, linear_part = (directions, 2, gates * hidden), slice(2 * hidden, None)
-        both = np.zeros(shape, array.dtype) if bias is None else array.reshape(shape).copy()
-        apart = np.zeros((directions, hidden), array.dtype)
-        if linear:
-            apart = both[:, 1, linear_part].copy()
-            both[:, 1, linear_part] = 0
-        return apart[part] if which == "apart" else (both[:, 0] + both[:, 1]).reshape(-1)
+        def make(which: str, part: slice, array: np.ndarray) -> np.ndarray:
+            both = array.reshape(directions, 2, gates * hidden).copy()
+            apart = none
+            if linear:
+                apart = both[:, 1, 2 * hidden :].copy()
+                both[:, 1, 2 * hidden :] = 0
+            return apart[part] if which == "apart" else (both[:, 0] + both[:, 1]).reshape(-1)
 
-    key = ("recurrent_bias", bias is None, which, gates, hidden, linear, part.start, part.stop)
-    return lw.packed(w if bias is None else bias, key, make)
+        def packed(which: str, part: slice) -> View:
+            key = ("recurrent_bias", which, gates, hidden, linear, part.start, part.stop)
+            return lw.packed(bias, key, partial(make, which, part))
+
+        return packed("total", slice(0, directions)), partial(packed, "apart")
+    both = lw.contiguous(bias).reshape((directions, 2, gates * hidden))
+    assert both is not None
+    given, own = (_along(both, 1, i, i + 1).reshape((directions, gates * hidden)) for i in (0, 1))
+    total = lw.temporary((directions, gates * hidden), dtype)
+    assert given is not None and own is not None
+    added = 2 * hidden if linear else gates * hidden
+    sums = expressions.apply("add", expressions.arg(0, dtype), expressions.arg(1, dtype))
+    emit_pointwise(lw, sums, [_along(given, 1, 0, added), _along(own, 1, 0, added)], _along(total, 1, 0, added))
+    flat = total.reshape((directions * gates * hidden,))
+    assert flat is not None
+    if not linear:
+        return flat, lambda part: lw.constant(none[part])
+    lw.copy(_along(given, 1, added, gates * hidden), _along(total, 1, added, gates * hidden))
+    return flat, lambda part: lw.dense_view(_along(_along(own, 1, added, gates * hidden), 0, part.start, part.stop))
 
 
 def _input_product(lw: Lowering, x: Value, w: Value, bias: View) -> View:
@@ -187,6 +230,11 @@ def _input_product(lw: Lowering, x: Value, w: Value, bias: View) -> View:
     xw = lw.temporary((steps * batch, w.shape[0] * w.shape[1]), x.dtype)
     body = expressions.apply("add", expressions.arg(0, x.dtype), expressions.arg(1, x.dtype))
     slots = {"EPILOGUE": lw.slot(body, [bias], xw.shape, [[], [0], [1]])}
+    if not w.is_constant:
+        matrix = lw.contiguous(w).reshape((xw.shape[1], size))
+        assert matrix is not None
+        emit_product(lw, Product(rows, matrix.transpose((1, 0)), xw, None, slots))
+        return xw
     if uses_packed(lw, x.dtype):
         packed = lw.packed(w, ("recurrent_w_packed",), _flipped_and_packed)
         matrix = View(packed.storage, packed.dtype, (size, xw.shape[1]), (xw.shape[1], 1))
