@@ -19,8 +19,8 @@ class Storage:
 
     ``kind``: ``weight`` (``array`` holds the bytes, uploaded once per model), ``input``/``output`` (``name`` says
     which; bound anew for every run), ``state`` (``name`` says which; memory that outlives the run), ``arena``
-    (``offset`` is set by the planner) or ``position`` (numbers of elements, which lie in no memory).  ``first``/``last`` are the launch
-    numbers between which arena data must live.
+    (``offset`` is set by the planner) or ``position`` (numbers of elements, which lie in no memory).
+    ``first``/``last`` are the launch numbers between which arena data must live.
     """
 
     kind: str
