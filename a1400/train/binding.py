@@ -85,6 +85,8 @@ class Binder:
         """Targets or sample weights by output name; None gives none."""
         if y is None:
             return {}
+        if not self.outputs:
+            raise InputError(f"{what} is given, but there is no loss; give one when the trainer is made")
         if isinstance(y, Mapping):
             unknown = sorted(map(str, {*y} - {*self.outputs}))
             if unknown:

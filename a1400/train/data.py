@@ -171,7 +171,7 @@ def unpack(item: Any) -> tuple[Any, Any, Any]:
     if isinstance(item, (tuple, list)):
         if not 1 <= len(item) <= 3:
             raise InputError(f"a batch is (x,), (x, y) or (x, y, sample_weight), not {len(item)} things")
-        return (*item, None, None)[:3]  # type: ignore[return-value]
+        return (*item, None, None)[:3]
     return item, None, None
 
 
@@ -191,7 +191,7 @@ def make_source(
         raise InputError(f"an epoch has at least one step, not {steps}")
     if is_arrays(x):
         tables = binder.name_inputs(x), binder.name_outputs(y, "y"), binder.name_outputs(sample_weight, "sample_weight")
-        return ArraySource(binder, *tables, batch_size or BATCH_SIZE, shuffle, steps)
+        return ArraySource(binder, *tables, BATCH_SIZE if batch_size is None else batch_size, shuffle, steps)
     if y is not None or sample_weight is not None:
         raise InputError("where x gives batches, it gives y and sample_weight with them: leave those out")
     if hasattr(x, "__getitem__") and hasattr(x, "__len__") and not isinstance(x, Sequence):

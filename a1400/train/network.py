@@ -6,10 +6,10 @@ tensors of that graph, so that the same trace serves whatever memory they lie in
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
@@ -37,7 +37,6 @@ class Traced:
     penalties: list[Tensor] = field(default_factory=list)
 
 
-@runtime_checkable
 class Network(Protocol):
     """The face that the trainer sees.
 
@@ -46,10 +45,25 @@ class Network(Protocol):
     ``graph.source`` to the layer it is writing (:func:`layer`), which is how errors name it.
     """
 
-    inputs: dict[str, InputShape]
-    outputs: tuple[str, ...]
-    parameters: dict[str, np.ndarray]
-    buffers: dict[str, np.ndarray]
+    @property
+    def inputs(self) -> Mapping[str, InputShape]:
+        """Inputs by name, in order."""
+        ...
+
+    @property
+    def outputs(self) -> Sequence[str]:
+        """Names of the outputs, in order."""
+        ...
+
+    @property
+    def parameters(self) -> MutableMapping[str, np.ndarray]:
+        """What is trained."""
+        ...
+
+    @property
+    def buffers(self) -> MutableMapping[str, np.ndarray]:
+        """What is not."""
+        ...
 
     def trace(
         self, graph: Graph, inputs: dict[str, Tensor], parameters: dict[str, Tensor], buffers: dict[str, Tensor],

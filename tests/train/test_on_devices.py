@@ -1,0 +1,109 @@
+"""The trainer on each device: curves against the NumPy references, same bits twice, and after a kill."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+import pytest
+
+from a1400.backends.base import DeviceInfo
+from a1400.train.callbacks import Callback
+from a1400.train.onnx_network import OnnxNetwork
+from a1400.train.trainer import Trainer
+from tests.train import standin
+from tests.train.networks import digits, mlp, onnx_cnn
+
+LOSS = "sparse_categorical_crossentropy"
+
+
+def trainer(network: Any, device: str | None, **more: Any) -> Trainer:
+    return Trainer(network, LOSS, "adam", ["accuracy"], device=device, seed=5, **more)
+
+
+def pictures(count: int) -> tuple[np.ndarray, np.ndarray]:
+    x, y = digits()
+    return x[:count].reshape(-1, 1, 8, 8), y[:count]
+
+
+def test_curves_are_those_of_the_references(device_info: DeviceInfo, monkeypatch: pytest.MonkeyPatch) -> None:
+    x, y = digits()
+    arguments: dict[str, Any] = {"epochs": 3, "verbose": 0, "validation_data": (x[400:450], y[400:450])}
+    runs = [trainer(mlp(dropout=0.1), device_info.id) for _ in range(2)]
+    curves = [run.fit(x[:200], y[:200], **arguments).history for run in runs]
+    assert curves[0] == curves[1]
+    for name, array in runs[0].weights().items():
+        assert np.array_equal(array, runs[1].weights()[name]), f"{name}: the same seed gave other bits"
+    standin.use(monkeypatch)
+    wanted = trainer(mlp(dropout=0.1), None).fit(x[:200], y[:200], **arguments).history
+    for name, values in wanted.items():
+        np.testing.assert_allclose(curves[0][name], values, rtol=1e-4, err_msg=name)
+
+
+def test_an_onnx_model_learns_and_runs_elsewhere(device_info: DeviceInfo, tmp_path: Path) -> None:
+    x, y = pictures(320)
+    network = OnnxNetwork(onnx_cnn(), freeze=["conv.b"])
+    assert list(network.parameters) == ["conv.w", "norm.scale", "norm.shift", "top.w", "top.b"]
+    made = trainer(network, device_info.id)
+    made.learning_rate = 0.02
+    history = made.fit(x[:256], y[:256], batch_size=64, epochs=5, verbose=0).history
+    assert history["loss"][-1] < 0.5 * history["loss"][0] and history["accuracy"][-1] > 0.8
+    assert not np.array_equal(made.weights()["norm.mean"], np.zeros(8))
+    made.export(tmp_path / "trained.onnx")
+    session = onnxruntime.InferenceSession(str(tmp_path / "trained.onnx"), providers=["CPUExecutionProvider"])
+    np.testing.assert_allclose(made.predict(x), session.run(None, {"x": x})[0], rtol=1e-4, atol=1e-5)
+
+
+class Wait(Callback):
+    """After so many steps, tell the parent and wait to be killed."""
+
+    def __init__(self, step: int, path: Path) -> None:
+        self._step, self._path = step, path
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        """Perhaps wait."""
+        if self.trainer.step == self._step:
+            self._path.write_text("ready")
+            time.sleep(60)
+
+
+def train(device: str, checkpoint: Path, extra: tuple[Any, ...] = ()) -> Trainer:
+    """Three epochs of seven steps, saved every second step; goes on from ``checkpoint`` where there is one."""
+    x, y = digits()
+    made = trainer(mlp(dropout=0.1), device)
+    if checkpoint.exists():
+        made.resume(checkpoint)
+    made.fit(x[:200], y[:200], epochs=3, verbose=0, checkpoint=checkpoint, checkpoint_every=2, callbacks=extra)
+    return made
+
+
+def test_a_killed_run_resumes_to_the_same_weights(device_info: DeviceInfo, tmp_path: Path) -> None:
+    checkpoint, ready = tmp_path / "run", tmp_path / "ready"
+    child = subprocess.Popen(
+        [sys.executable, "-c", "import sys; from tests.train.test_on_devices import main; main(*sys.argv[1:])",
+         device_info.id, str(checkpoint), str(ready)],
+        cwd=Path(__file__).parents[2],
+    )  # fmt: skip
+    deadline = time.monotonic() + 120
+    while not ready.exists() and child.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert ready.exists(), f"the child ended with {child.poll()}"
+    os.kill(child.pid, signal.SIGKILL)
+    assert child.wait() == -signal.SIGKILL
+    resumed = train(device_info.id, checkpoint)
+    straight = train(device_info.id, tmp_path / "other")
+    assert resumed.step == straight.step == 21 and resumed.history.history == straight.history.history
+    for name, array in straight.runner.tensors().items():
+        assert np.array_equal(array, resumed.runner.tensors()[name]), name
+
+
+def main(device: str, checkpoint: str, ready: str) -> None:
+    """What the child does: dies in the middle of the second epoch, one step after it saved."""
+    train(device, Path(checkpoint), (Wait(11, Path(ready)),))
