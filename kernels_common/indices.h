@@ -12,3 +12,6 @@ FN int index_or_none(long i, int n) {
     i = i < 0 ? i + n : i;
     return (i >= 0 && i < n) ? (int)i : -1;
 }
+
+/* what a scatter uses: one that undoes a gather clamps as that did */
+FN int index_placed(long i, int n, int clamped) { return clamped && n > 0 ? index_clamped(i, n) : index_or_none(i, n); }

@@ -24,7 +24,7 @@ KERNEL_ENTRY {
     if (rest > 0) return;
     for (int j = 0; j < size[axis]; j++) {
         const int from = start + j * step;
-        const int n = index_or_none((long)idx[from], N);
+        const int n = index_placed((long)idx[from], N, clamp_outside);
         if (n < 0) continue;
         const int to = base + n * y_axis;
         T_store(y, to, scatter_update(T_load(y, to), T_load(updates, from), reduction));

@@ -13,11 +13,11 @@ KERNEL_ENTRY {
     for (int p = 0; p < P; p++) {
         int row = 0;
         for (int d = 0; d < K && row >= 0; d++) {
-            const int n = index_or_none((long)idx[p * K + d], size[d]);
+            const int n = index_placed((long)idx[p * K + d], size[d], clamp_outside);
             row = n < 0 ? -1 : row * size[d] + n;
         }
         if (row < 0 || row % PARTS != part) continue;
-        const int to = row * I + i;
+        const int to = y_off + row * I + i;
         T_store(y, to, scatter_update(T_load(y, to), T_load(updates, p * I + i), reduction));
     }
 }

@@ -91,6 +91,7 @@ _op("min", 2, "a_min({0}, {1})", np.minimum)
 _op("mod", 2, "a_mod({0}, {1})", np.mod)  # sign of the divisor (Python's %)
 _op("fmod", 2, "a_fmod({0}, {1})", np.fmod)  # sign of the dividend (C's %)
 _op("pow", 2, "a_pow({0}, {1})", _pow, flops=10)
+_op("normalize", 4, "(({0} - {1}) * {2} + {3})", lambda x, mean, factor, shift: (x - mean) * factor + shift, flops=3)
 # rounding
 _op("floor", 1, "floor({0})", np.floor)
 _op("ceil", 1, "ceil({0})", np.ceil)

@@ -2,7 +2,9 @@
 
 from a1400.ops import (  # noqa: F401 - importing a family registers its ops
     attention,
+    batch_norm,
     convolution,
+    cross_entropy,
     convolution_gradients,
     indexing,
     joined,

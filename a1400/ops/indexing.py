@@ -2,7 +2,8 @@
 
 ``gather(x, indices; axis)``; ``gather_elements(x, indices; axis)``; ``gather_nd(x, indices; batch_dims)``;
 ``scatter_elements(x, indices, updates; axis, reduction)`` and ``scatter_nd(x, indices, updates; reduction)`` with
-reduction none|add|mul|max|min, applied in index order.
+reduction none|add|mul|max|min, applied in index order.  Updates whose index is out of range are dropped, or with attr
+``clamp`` go where a gather, which clamps, would read.
 """
 
 from __future__ import annotations
@@ -39,6 +40,12 @@ def _check_range(size: int, index: Value) -> None:
 
 def _wrap(index: np.ndarray, size: int) -> np.ndarray:
     return np.clip(np.where(index < 0, index + size, index), 0, max(size - 1, 0))
+
+
+def _placed(index: np.ndarray, size: int, attrs: dict[str, Any]) -> tuple[np.ndarray, np.ndarray]:
+    """Where a scatter's updates go, and which of them are not dropped."""
+    kept = (index >= -size) & (index < size)
+    return _wrap(index, size), kept | (size > 0) if attrs.get("clamp") else kept
 
 
 def _gather_reference(attrs: dict[str, Any], x: np.ndarray, index: np.ndarray) -> np.ndarray:
@@ -97,10 +104,11 @@ def _scatter_elements_reference(
     attrs: dict[str, Any], x: np.ndarray, index: np.ndarray, updates: np.ndarray
 ) -> np.ndarray:
     result, combine, axis = widen(x).copy(), _COMBINE[attrs["reduction"]], attrs["axis"]
-    where = _wrap(index, x.shape[axis])
+    where, kept = _placed(index, x.shape[axis], attrs)
     for at in np.ndindex(*index.shape):
         target = (*at[:axis], where[at], *at[axis + 1 :])
-        result[target] = combine(result[target], updates[at])
+        if kept[at]:
+            result[target] = combine(result[target], updates[at])
     return result.astype(x.dtype)
 
 
@@ -119,8 +127,10 @@ def _scatter_nd(attrs: dict[str, Any], x: Value, index: Value, updates: Value) -
 def _scatter_nd_reference(attrs: dict[str, Any], x: np.ndarray, index: np.ndarray, updates: np.ndarray) -> np.ndarray:
     result, combine = widen(x).copy(), _COMBINE[attrs["reduction"]]
     for at in np.ndindex(*index.shape[:-1]):
-        target = tuple(int(_wrap(np.asarray(i), x.shape[k])) for k, i in enumerate(index[at]))
-        result[target] = combine(result[target], updates[at])
+        placed = [_placed(np.asarray(i), x.shape[k], attrs) for k, i in enumerate(index[at])]
+        target = tuple(int(where) for where, _ in placed)
+        if all(kept for _, kept in placed):
+            result[target] = combine(result[target], updates[at])
     return result.astype(x.dtype)
 
 
@@ -138,13 +148,15 @@ def _gather_gradient(b: Backward) -> tuple[Tensor, None]:
     front = [*range(axis, axis + index.rank), *range(axis), *range(axis + index.rank, g.rank)]
     rest = [n for d, n in enumerate(x.shape) if d != axis]
     table = x.filled(0.0, (x.shape[axis], *rest))
-    table = table.op("scatter_nd", index.reshape((*index.shape, 1)), g.transpose(front), reduction="add")
+    rows = index.reshape((*index.shape, 1))
+    table = table.op("scatter_nd", rows, g.transpose(front), reduction="add", clamp=True)
     return table.transpose([*range(1, axis + 1), 0, *range(axis + 1, x.rank)]), None
 
 
 @gradient("gather_elements")
 def _gather_elements_gradient(b: Backward) -> tuple[Tensor, None]:
-    return b.x(0).filled(0.0).op("scatter_elements", b.x(1), b.g, axis=b.attrs["axis"], reduction="add"), None
+    empty = b.x(0).filled(0.0)
+    return empty.op("scatter_elements", b.x(1), b.g, axis=b.attrs["axis"], reduction="add", clamp=True), None
 
 
 @gradient("gather_nd")
@@ -155,7 +167,7 @@ def _gather_nd_gradient(b: Backward) -> tuple[Tensor, None]:
         place = np.arange(index.shape[d], dtype=index.dtype).reshape(shape)
         place = np.broadcast_to(place, (*index.shape[:-1], 1))
         index = Tensor(b.graph, b.graph.constant(np.ascontiguousarray(place))).op("concat", index, axis=index.rank - 1)
-    return b.x(0).filled(0.0).op("scatter_nd", index, b.g, reduction="add"), None
+    return b.x(0).filled(0.0).op("scatter_nd", index, b.g, reduction="add", clamp=True), None
 
 
 @gradient("scatter_elements", "scatter_nd")

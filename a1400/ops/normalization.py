@@ -2,7 +2,11 @@
 
 ``layer_norm(x, scale?, bias?)`` over axes ``axis..`` (scale and bias have the shape of those axes), ``eps``;
 ``rms_norm(x, scale?)`` likewise; ``group_norm(x[N, *spatial, C], scale[C]?, bias[C]?)`` with ``groups`` and ``eps``
-(groups = C is instance normalisation).  Batch normalisation is a multiply and an add.
+(groups = C is instance normalisation).  Batch normalisation is a multiply and an add, or in training
+:func:`a1400.ops.batch_norm.batch_norm_training`.
+
+``layer_norm_gradient(x, dy, scale?)`` gives dx and, with ``sums``, the gradients of scale and bias (float32 for half
+types); ``rms_norm_gradient`` likewise, without a bias.
 """
 
 from __future__ import annotations
@@ -13,7 +17,8 @@ import numpy as np
 
 from a1400.graph.graph import Value
 from a1400.graph.tensor import Tensor
-from a1400.ops.registry import Backward, Result, axis_of, gradient, op, require, widen
+from a1400.ops.batch_norm import channel_statistics, channel_sums, pixels
+from a1400.ops.registry import Backward, Result, axis_of, gradient, op, require, wide_dtype, widen
 
 
 def _trailing(attrs: dict[str, Any], x: Value, *parameters: Value | None) -> list[Result]:
@@ -65,35 +70,74 @@ op("rms_norm", "normalization", _trailing, _rms_norm)
 op("group_norm", "normalization", _group, _group_norm)
 
 
+def _gradient_of_rows(attrs: dict[str, Any], x: Value, dy: Value, scale: Value | None = None) -> list[Result]:
+    axis = axis_of(attrs, x.rank)
+    require((dy.shape, dy.dtype) == (x.shape, x.dtype), f"the gradient {dy} does not fit {x}")
+    require(scale is None or scale.shape == x.shape[axis:], f"scale {scale} does not fit axes {list(x.shape[axis:])}")
+    return [(x.shape, x.dtype), *[(x.shape[axis:], wide_dtype(x.dtype))] * (int(attrs["sums"]) * int(attrs["parts"]))]
+
+
+def _rows_reference(attrs: dict[str, Any], x: np.ndarray, dy: np.ndarray, scale: Any = None) -> list[np.ndarray]:
+    """``dx = r * (h - mean(h) - n * mean(h * n))``, ``h = dy * scale``, ``n = (x - mean) * r``, ``r = 1 / sqrt(var +
+    eps)``; RMS normalisation has no ``mean`` terms but the last."""
+    axes, lead = tuple(range(attrs["axis"], x.ndim)), tuple(range(attrs["axis"]))
+    centred, g = (widen(v).astype(np.float64) for v in (x, dy))
+    center = attrs["parts"] == 2
+    if center:
+        centred = centred - centred.mean(axis=axes, keepdims=True)
+    r = 1 / np.sqrt(np.square(centred).mean(axis=axes, keepdims=True) + attrs["eps"])
+    n, h = centred * r, _affine(g, scale, None)
+    inner = h - n * (h * n).mean(axis=axes, keepdims=True)
+    if center:
+        inner = inner - h.mean(axis=axes, keepdims=True)
+    found = [(r * inner).astype(x.dtype)]
+    if attrs["sums"]:
+        found += [v.sum(axis=lead).astype(wide_dtype(x.dtype)) for v in (g * n, g)[: attrs["parts"]]]
+    return found
+
+
+op("layer_norm_gradient", "normalization", _gradient_of_rows, _rows_reference)
+op("rms_norm_gradient", "normalization", _gradient_of_rows, _rows_reference)
+
+
 @gradient("layer_norm", "rms_norm")
 def _trailing_gradient(b: Backward) -> list[Tensor | None]:
-    axes = tuple(range(b.attrs["axis"], b.x().rank))
-    return _normalised_gradient(b, b.x(), b.g, axes, b.x().shape[b.attrs["axis"] :])
+    scale = b.inputs[1] if len(b.inputs) > 1 else None
+    made = b.graph.multi(
+        f"{b.op}_gradient", b.x().value, b.g.value, None if scale is None else scale.value, axis=b.attrs["axis"],
+        eps=b.attrs["eps"], sums=any(b.wanted[1:]), parts=2 if b.op == "layer_norm" else 1,
+    )  # fmt: skip
+    found = [*(Tensor(b.graph, v) for v in made), None, None][: len(b.inputs)]
+    return [None if f is None or v is None else f.cast(v.dtype) for f, v in zip(found, b.inputs)]
 
 
 @gradient("group_norm")
 def _group_gradient(b: Backward) -> list[Tensor | None]:
-    x, groups = b.x(), int(b.attrs["groups"])
-    split = (*x.shape[:-1], groups, x.shape[-1] // groups)
-    axes = tuple(d for d in range(1, len(split)) if d != x.rank - 1)
-    found = _normalised_gradient(b, x.reshape(split), b.g.reshape(split), axes, split[-2:])
-    return [None if f is None or v is None else f.reshape(v.shape) for f, v in zip(found, b.inputs)]
+    """As of rows, from sums per image and channel: those of a group are combined while they are small."""
+    x, g, groups, channels = b.x(), b.g, int(b.attrs["groups"]), b.x().shape[-1]
+    wide = wide_dtype(x.dtype)
+    images, grouped = (x.shape[0], channels), (x.shape[0], groups, channels // groups)
+    mean, variance = (v.reshape(grouped) for v in channel_statistics(x, per_image=True))
+    middle = mean.mean((2,), keepdims=True)
+    off = mean - middle
+    r = ((variance + off * off).mean((2,), keepdims=True) + float(b.attrs["eps"])).rsqrt()
 
+    def spread(v: Tensor) -> Tensor:
+        return v.expand(grouped).reshape(images)
 
-def _normalised_gradient(
-    b: Backward, x: Tensor, g: Tensor, axes: tuple[int, ...], parameter: tuple[int, ...]
-) -> list[Tensor | None]:
-    """For ``y = n * scale + bias``, ``n = (x - mean) * r``, ``r = 1 / sqrt(var + eps)``.
-
-    ``dx = r * (h - mean(h) - n * mean(h * n))`` with ``h = g * scale``; RMS norm has no ``mean`` terms but the last.
-    """
-    centred = x if b.op == "rms_norm" else x - x.mean(axes, keepdims=True)
-    r = ((centred * centred).mean(axes, keepdims=True) + float(b.attrs["eps"])).rsqrt()
-    n = centred * r
+    sums, dots = channel_sums(x, g, spread(middle), per_image=True)
+    inverse = spread(r)
     scale = b.inputs[1] if len(b.inputs) > 1 else None
-    h = g if scale is None else g * scale.reshape(parameter)
-    inner = h - n * (h * n).mean(axes, keepdims=True)
-    if b.op != "rms_norm":
-        inner = inner - h.mean(axes, keepdims=True)
-    found: list[Tensor | None] = [r * inner, (g * n).sum_to(parameter), g.sum_to(parameter)]
-    return [f if v is not None else None for f, v in zip(found, b.inputs)]
+    weight = None if scale is None else scale.cast(wide)
+
+    def mean_of(v: Tensor) -> Tensor:
+        weighted = v if weight is None else v * weight
+        return weighted.reshape(grouped).mean((2,), keepdims=True) * (1.0 / pixels(x))
+
+    shape = (x.shape[0], *(1,) * (x.rank - 2), channels)
+    factor = inverse if weight is None else inverse * weight
+    slope, shift = spread(-(r * r * r) * mean_of(dots)), spread(-r * mean_of(sums))
+    own = g.cast(wide) * factor.reshape(shape)
+    rest = x.cast(wide).op("normalize", *(v.reshape(shape) for v in (spread(middle), slope, shift)))
+    found: list[Tensor | None] = [(own + rest).cast(x.dtype), (dots * inverse).sum((0,)), sums.sum((0,))]
+    return [None if f is None or v is None else f.cast(v.dtype) for f, v in zip(found, b.inputs)]

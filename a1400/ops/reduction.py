@@ -2,7 +2,8 @@
 
 ``reduce(kind, axes, keepdims)`` with kind sum|mean|max|min|prod|l1|l2|sum_square|log_sum|logsumexp|any|all, ``axes``
 a tuple (empty: nothing is reduced); ``arg_reduce(kind=argmax|argmin, axis, keepdims, select_last)`` -> i64;
-``softmax(axis)``; ``log_softmax(axis)``; ``cumulate(kind=sum|prod, axis, exclusive, reverse)``;
+``softmax(axis)``; ``log_softmax(axis)``; ``softmax_gradient(y, dy)`` and ``log_softmax_gradient(y, dy)``, what the last
+axis' softmax y hands on of dy; ``cumulate(kind=sum|prod, axis, exclusive, reverse)``;
 ``topk(k, axis, largest, sorted)`` -> values, i64 indices (ties: lower index first).
 """
 
@@ -128,6 +129,21 @@ def _log_softmax_reference(attrs: dict[str, Any], x: np.ndarray) -> np.ndarray:
     return (shifted - np.log(np.exp(shifted).sum(axis=attrs["axis"], keepdims=True))).astype(x.dtype)
 
 
+def _like(attrs: dict[str, Any], y: Value, dy: Value) -> list[Result]:
+    require((dy.shape, dy.dtype) == (y.shape, y.dtype), f"the gradient {dy} does not fit {y}")
+    return [(y.shape, y.dtype)]
+
+
+def _softmax_gradient_reference(attrs: dict[str, Any], y: np.ndarray, dy: np.ndarray) -> np.ndarray:
+    p, g = (widen(v).astype(np.float64) for v in (y, dy))
+    return (p * (g - (p * g).sum(axis=-1, keepdims=True))).astype(y.dtype)
+
+
+def _log_softmax_gradient_reference(attrs: dict[str, Any], y: np.ndarray, dy: np.ndarray) -> np.ndarray:
+    v, g = (widen(v).astype(np.float64) for v in (y, dy))
+    return (g - np.exp(v) * g.sum(axis=-1, keepdims=True)).astype(y.dtype)
+
+
 def _cumulate_reference(attrs: dict[str, Any], x: np.ndarray) -> np.ndarray:
     axis = attrs["axis"]
     w = np.flip(widen(x), axis) if attrs["reverse"] else widen(x)
@@ -161,6 +177,8 @@ op("reduce", "reduction", _reduce, _reduce_reference)
 op("arg_reduce", "reduction", _arg_reduce, _arg_reference)
 op("softmax", "reduction", _same, _softmax_reference)
 op("log_softmax", "reduction", _same, _log_softmax_reference)
+op("softmax_gradient", "reduction", _like, _softmax_gradient_reference)
+op("log_softmax_gradient", "reduction", _like, _log_softmax_gradient_reference)
 op("cumulate", "reduction", _same, _cumulate_reference)
 op("topk", "reduction", _topk, _topk_reference)
 
@@ -208,14 +226,14 @@ def _others(x: Tensor, axes: tuple[int, ...]) -> Tensor:
     return count.equal(0.0).where(product / rest, alone)
 
 
-@gradient("softmax")
+@gradient("softmax", "log_softmax")
 def _softmax_gradient(b: Backward) -> tuple[Tensor]:
-    return (b.y * (b.g - (b.g * b.y).sum((b.attrs["axis"],), keepdims=True)),)
-
-
-@gradient("log_softmax")
-def _log_softmax_gradient(b: Backward) -> tuple[Tensor]:
-    return (b.g - b.y.exp() * b.g.sum((b.attrs["axis"],), keepdims=True),)
+    axis, y, g = b.attrs["axis"], b.y, b.g
+    if axis == y.rank - 1:
+        return (y.op(f"{b.op}_gradient", g),)
+    if b.op == "softmax":
+        return (y * (g - (g * y).sum((axis,), keepdims=True)),)
+    return (g - y.exp() * g.sum((axis,), keepdims=True),)
 
 
 @gradient("cumulate")

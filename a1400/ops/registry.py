@@ -139,3 +139,8 @@ def broadcast(*shapes: tuple[int, ...]) -> tuple[int, ...]:
 def widen(x: np.ndarray) -> np.ndarray:
     """Half types as float32, everything else unchanged: references compute wide and round once."""
     return x.astype(np.float32) if x.dtype.itemsize == 2 and x.dtype.kind not in "iub" else x
+
+
+def wide_dtype(dtype: np.dtype) -> np.dtype:
+    """What sums and statistics of a floating tensor are kept in: float32 for half types, else ``dtype`` itself."""
+    return np.dtype(np.float32) if dtype.itemsize == 2 else np.dtype(dtype)

@@ -123,12 +123,19 @@ class _Fuser:
     def _can_host(self, node: Node, value: Value, region: Region) -> bool:
         if node.op not in EPILOGUE_OPS or "epilogue" in node.attrs or id(node) in self.plan.epilogues:
             return False
-        if len(node.outputs) != 1 or value.shape != region.shape or len(self.readers[id(value)]) != 1:
+        if value is not node.output or value.shape != region.shape or len(self.readers[id(value)]) != 1:
+            return False
+        if any(self._reads_early(v, region) for v in node.outputs[1:]):
             return False
         out = region.root.output.dtype
         if not _kernel_has_slot(node, out):
             return False
         return out != np.bool_ and value.dtype != np.bool_ and dtypes.is_float(out) == dtypes.is_float(value.dtype)
+
+    def _reads_early(self, value: Value, region: Region) -> bool:
+        """Whether something in front of the region's end needs ``value``: a node with an epilogue moves there."""
+        readers = (r.root if isinstance(r, Region) else r for r in self.readers.get(id(value), []))
+        return any(r is not None and self.order[id(r)] < self.order[id(region.root)] for r in readers)
 
     def _try_prologue(self, region: Region, expr: Expr, operands: list[Value]) -> None:
         value = region.root.output
@@ -184,7 +191,7 @@ class _Fuser:
             node.inputs = [*node.inputs, *after.extras]
             node.attrs |= {"epilogue": after.expr, "epilogue_inputs": len(after.extras)}
             _inherit(node, after.region)
-            node.outputs = [after.region.root.output]
+            node.outputs = [after.region.root.output, *node.outputs[1:]]
             node.output.producer = node
         return node
 

@@ -24,7 +24,7 @@ from a1400.graph.graph import Node, Value
 from a1400.kernels.expr import Expr, arg, cast, substitute, topological
 from a1400.ops import OPS
 from a1400.optimizer.memo import constant
-from a1400.optimizer.precision_rules import F32, MOVEMENT, RUNNING, expression_of, finite_limits, kept
+from a1400.optimizer.precision_rules import F32, MOVEMENT, RUNNING, STATISTICS, expression_of, finite_limits, kept
 from a1400.optimizer.rewriter import Context
 from a1400.optimizer.slots import EPILOGUE_OPS
 
@@ -44,6 +44,8 @@ READ_AS_IT_IS = "moves or resamples a float32 input"
 _ONE_TYPE: dict[str, Any] = {
     "matmul": "all", "matmul_joined": "all", "conv": "all", "conv_transpose": "all", "recurrent": "all",
     "concat": "all", "attention": (0, 1, 2), "scatter_elements": (0, 2), "scatter_nd": (0, 2),
+    "layer_norm_gradient": (0, 1), "rms_norm_gradient": (0, 1), "softmax_gradient": "all",
+    "log_softmax_gradient": "all", "channel_sums": (0, 1), "softmax_cross_entropy": "all",
 }  # fmt: skip
 #: products: their operands are narrowed even where they lie in memory as float32
 _PRODUCTS = frozenset({"matmul", "matmul_joined", "conv", "conv_transpose", "recurrent", "attention"})
@@ -205,7 +207,8 @@ class _Narrower:
             return
         for value in node.outputs:
             if value.dtype == F32:
-                self.store(value, computed, self.reasons.get(id(value), reason))
+                why = self.reasons.get(id(value), reason)
+                self.store(value, F32 if why == STATISTICS else computed, why)
 
     def _pointwise(self, node: Node) -> None:
         inputs = [self.operand(v, node) for v in node.inputs]

@@ -6,7 +6,7 @@ The rules look at the graph that fusion left and name values; :mod:`a1400.optimi
 * what becomes integers, angles or sampling coordinates: a rounded position is another position.  This reaches back
   through elementwise work, movement and small products to where the numbers come from;
 * what is made from integers of 16 bits or more: half types cannot count that far;
-* sums over an axis: they may be large, and there are few of them;
+* sums over an axis, and statistics that training needs: they may be large, and there are few of them;
 * what holds finite constants beyond the type's range (masks of ``-3.4e38``), and what is computed from that;
 * for ``float16`` only: results of ``exp``, powers, squares and reciprocals, which leave its range (65504) easily;
 * single numbers.
@@ -38,6 +38,7 @@ SUMMED = "sum over an axis"
 CONSTANTS = "constants beyond the type's range"
 GROWTH = "exp, power or reciprocal"
 SINGLE = "one number"
+STATISTICS = "statistics and sums of training"
 
 #: every later rounding would be another position: these reasons reach back to where the numbers come from
 _EXACT = frozenset({INTEGERS, ANGLES, COORDINATES})
@@ -50,6 +51,11 @@ MOVEMENT = frozenset({
 _SPREADING = MOVEMENT | {"log_softmax", "reduce", "pool", "resize"}
 #: of those that move, those whose result is as large as what they read
 _WHOLE = frozenset({"reshape", "transpose", "expand", "pad", "concat"})
+#: ops that give statistics, or sums over many rows: from which result on
+_STATISTICS = {
+    "channel_statistics": 0, "channel_sums": 0, "softmax_cross_entropy": 0, "layer_norm_gradient": 1,
+    "rms_norm_gradient": 1,
+}  # fmt: skip
 #: products over so few terms compute positions rather than features
 _SMALL_PRODUCT = 16
 _SUMS = frozenset({"sum", "prod", "l1", "l2", "sum_square", "log_sum"})
@@ -249,6 +255,10 @@ def _from_readers(node: Node, reasons: dict[int, str], exact_nodes: set[int]) ->
         for number, reason in sink(epilogue).items():
             _keep(reasons, _operands(node)[number], reason)
             wanted = reason if number == 0 else wanted
+    if (first := _STATISTICS.get(node.op)) is not None:
+        reasons.update((id(value), STATISTICS) for value in node.outputs[first:] if value.dtype == F32)
+        if node.op == "channel_sums":
+            _keep(reasons, own[2], STATISTICS)
     if node.op == "grid_sample":
         _keep(reasons, own[1], COORDINATES)
     elif node.op in ("arg_reduce", "topk"):

@@ -17,7 +17,8 @@ Groups = tuple[tuple[int, ...], ...]
 #: ops whose kernels have an EPILOGUE slot; what they hand to it has the output's shape
 EPILOGUE_OPS = frozenset({
     "conv", "conv_transpose", "matmul", "matmul_joined", "pool", "pool_gradient", "reduce", "softmax", "log_softmax", "layer_norm",
-    "rms_norm", "group_norm", "resize",
+    "rms_norm", "group_norm", "resize", "layer_norm_gradient", "rms_norm_gradient", "softmax_gradient",
+    "log_softmax_gradient",
 })  # fmt: skip
 #: ops whose kernels have a PROLOGUE slot on input 0
 PROLOGUE_OPS = frozenset({"reduce", "softmax", "log_softmax", "layer_norm", "rms_norm", "matmul"})
@@ -55,7 +56,9 @@ def epilogue_groups(node: Node) -> Groups:
         return _reduce_groups(node)[1]
     if node.op in ("softmax", "log_softmax"):
         return _line_groups(node.attrs["axis"], rank)
-    if node.op in ("layer_norm", "rms_norm"):
+    if node.op in ("softmax_gradient", "log_softmax_gradient"):
+        return axes[:-1], axes[-1:]
+    if node.op in ("layer_norm", "rms_norm", "layer_norm_gradient", "rms_norm_gradient"):
         return axes[: node.attrs["axis"]], axes[node.attrs["axis"] :]
     return axes[:1], axes[1:-1], axes[-1:]  # image, pixel, channel
 

@@ -11,6 +11,8 @@ import numpy as np
 
 from a1400.graph.tensor import Tensor
 from a1400.kernels.resize_tables import axis_tables
+from a1400.ops.batch_norm import batch_norm_training, channel_statistics, channel_sums
+from a1400.ops.cross_entropy import softmax_cross_entropy
 from tests.autodiff.check import Case
 
 CASES: list[Case] = []
@@ -160,6 +162,8 @@ case("reduce_prod", via("reduce", kind="prod", axes=(1,), keepdims=False), _zero
 case("reduce_l2_of_zeros", via("reduce", kind="l2", axes=(0,), keepdims=False), np.zeros(3), smooth=False)
 case("softmax", via("softmax", axis=1), normal(2, 4, 3), torch=lambda x: x.softmax(1))
 case("log_softmax", via("log_softmax", axis=-1), normal(3, 5), torch=lambda x: x.log_softmax(-1))
+case("softmax_last", via("softmax", axis=-1), normal(3, 19), torch=lambda x: x.softmax(-1))
+case("softmax_scaled", lambda x: (x * 0.5).op("softmax", axis=1) * 3.0, normal(3, 5))
 for _exclusive, _reverse in itertools.product((False, True), repeat=2):
     _label = ("_exclusive" if _exclusive else "") + ("_reverse" if _reverse else "")
 
@@ -178,6 +182,28 @@ for _exclusive, _reverse in itertools.product((False, True), repeat=2):
             torch=lambda x, f=_cumulated, k=_kind: f(x, k),
         )  # fmt: skip
 case("topk", via("topk", k=2, axis=1, largest=True, sorted=True), normal(3, 5), torch=lambda x: x.topk(2, 1).values)
+
+# ---- cross-entropy ---------------------------------------------------------------------------------
+_classes = np.array([[1, 0, -1], [4, 3, 4]])
+
+
+def _cross_entropy(x: Any, t: Any) -> Any:
+    return T().nn.functional.cross_entropy(x.movedim(-1, 1), t, ignore_index=-1, reduction="none")
+
+
+def _weighted(x: Tensor, t: Tensor) -> Tensor:
+    loss, lse, weight = softmax_cross_entropy(x, t)
+    return loss + 0.3 * lse * weight
+
+
+case("cross_entropy", lambda x, t: softmax_cross_entropy(x, t, ignore=-1)[0], normal(2, 3, 5), _classes,
+     torch=_cross_entropy)  # fmt: skip
+case("cross_entropy_i32", lambda x, t: softmax_cross_entropy(x, t)[0].sum() * 0.25, normal(4, 19),
+     np.array([18, 0, 3, 3], np.int32))  # fmt: skip
+case("cross_entropy_dense", lambda x, t: softmax_cross_entropy(x, t)[0], normal(3, 19), normal(3, 19, low=0.1, high=1),
+     torch=lambda x, t: T().nn.functional.cross_entropy(x, t, reduction="none"))  # fmt: skip
+case("cross_entropy_all_results", _weighted, normal(3, 4), normal(3, 4, low=0.1, high=1))
+case("cross_entropy_sparse_results", _weighted, normal(3, 4), np.array([3, 1, 0]))
 
 # ---- normalisation ----------------------------------------------------------------------------------
 _EPS = 1e-3
@@ -199,10 +225,44 @@ case(
     torch=lambda x, s, b: T().nn.functional.group_norm(x.permute(0, 3, 1, 2), 2, s, b, _EPS).permute(0, 2, 3, 1),
 )  # fmt: skip
 
+case(
+    "layer_norm_rows", via("layer_norm", axis=-1, eps=_EPS), normal(9, 21), normal(21), normal(21),
+    torch=lambda x, s, b: T().nn.functional.layer_norm(x, (21,), s, b, _EPS),
+)  # fmt: skip
+case("layer_norm_residual", lambda x, s: x + x.op("layer_norm", s, axis=-1, eps=_EPS) * 0.5, normal(5, 18), normal(18))
+case("rms_norm_plain", via("rms_norm", axis=1, eps=_EPS), normal(3, 2, 4))
+case("group_norm_plain", via("group_norm", groups=1, eps=_EPS), normal(2, 5, 4))
+case("instance_norm", via("group_norm", groups=3, eps=_EPS), normal(2, 5, 3), normal(3), normal(3))
+
+
+def _batch_norm(x: Any, s: Any, b: Any) -> Any:
+    x = x.movedim(-1, 1)
+    y = T().nn.functional.batch_norm(x, None, None, s, b, True, 0.1, _EPS).movedim(1, -1)
+    d = (0, *range(2, x.ndim))
+    return y + 0.3 * x.mean(d) + x.var(d, unbiased=False)
+
+
+def _our_batch_norm(x: Tensor, s: Tensor, b: Tensor) -> Tensor:
+    y, mean, variance = batch_norm_training(x, s, b, _EPS)
+    return y + 0.3 * mean + variance
+
+
+case("batch_norm", _our_batch_norm, normal(3, 2, 4, 17), normal(17), normal(17), torch=_batch_norm)
+case("batch_norm_of_rows", lambda x: batch_norm_training(x, epsilon=_EPS)[0].op("max", 0.1), normal(6, 3))
+case("channel_variance", lambda x: channel_statistics(x, True)[1], normal(2, 3, 4), torch=lambda x: x.var(1, False))
+case("channel_mean", lambda x: channel_statistics(x)[0], normal(2, 3, 4), torch=lambda x: x.mean((0, 1)))
+case("channel_sums", lambda x, g, m: channel_sums(x, g, m)[0] * 2.0 + channel_sums(x, g, m)[1], normal(2, 3, 4),
+     normal(2, 3, 4), normal(4), torch=lambda x, g, m: (2 * g + g * (x - m)).sum((0, 1)))  # fmt: skip
+case("normalize", via("normalize"), normal(2, 3), normal(3), normal(2, 1), normal(),
+     torch=lambda x, m, f, s: (x - m) * f + s)  # fmt: skip
+
 # ---- indexing ---------------------------------------------------------------------------------------
 _index = np.array([[0, 2], [2, -1]])
 case("gather", via("gather", axis=1), normal(2, 4, 3), _index, torch=lambda x, i: x[:, i])
 case("gather_first_axis", via("gather", axis=0), normal(5, 3), np.array([1, 1, 4, 1]), torch=lambda x, i: x[i])
+case("gather_outside", via("gather", axis=0), normal(4, 3), np.array([9, -9, 3]))
+case("gather_elements_outside", via("gather_elements", axis=0), normal(4, 3), np.array([[9, -9, 3]]))
+case("embedding", via("gather", axis=0), normal(6, 20), np.array([[4, 1, 4], [-2, 0, 1]]), torch=lambda x, i: x[i])
 case("gather_one", via("gather", axis=-1), normal(2, 3), np.array(1), torch=lambda x, i: x[:, i])
 case(
     "gather_elements", via("gather_elements", axis=1), normal(2, 4), np.array([[0, 0, 3], [1, 2, 1]]),

@@ -52,7 +52,7 @@ def _gather_nd(lw: Lowering, node: Node) -> None:
 
 
 def _copied(lw: Lowering, node: Node, x: Value) -> View:
-    target = lw.result(node.output)
+    target = lw.result(node.output, lambda view: view.is_dense)
     lw.copy(lw.view(x), target)
     return target
 
@@ -61,10 +61,12 @@ def _copied(lw: Lowering, node: Node, x: Value) -> View:
 def _scatter_elements(lw: Lowering, node: Node) -> None:
     x, index, updates = _values(node)
     target = _copied(lw, node, x)
-    scalars = scatter_kernel.elements_scalars(x.shape, index.shape, node.attrs["axis"], node.attrs["reduction"])
+    a = node.attrs
+    scalars = scatter_kernel.elements_scalars(x.shape, index.shape, a["axis"], a["reduction"], a.get("clamp", False))
+    scalars["y_off"] = target.offset
     lw.launch(
         "scatter_elements", {"T": x.dtype, "TI": index.dtype},
-        {"idx": lw.bind(lw.dense(index)), "updates": lw.bind(lw.dense(updates)), "y": lw.bind(target)}, scalars,
+        {"idx": lw.bind(lw.dense(index)), "updates": lw.bind(lw.dense(updates)), "y": target.ref()}, scalars,
     )  # fmt: skip
 
 
@@ -72,8 +74,10 @@ def _scatter_elements(lw: Lowering, node: Node) -> None:
 def _scatter_nd(lw: Lowering, node: Node) -> None:
     x, index, updates = _values(node)
     target = _copied(lw, node, x)
-    scalars = scatter_kernel.nd_scalars(x.shape, index.shape, node.attrs["reduction"])
+    a = node.attrs
+    scalars = scatter_kernel.nd_scalars(x.shape, index.shape, a["reduction"], a.get("clamp", False))
+    scalars["y_off"] = target.offset
     lw.launch(
         "scatter_nd", {"T": x.dtype, "TI": index.dtype},
-        {"idx": lw.bind(lw.dense(index)), "updates": lw.bind(lw.dense(updates)), "y": lw.bind(target)}, scalars,
+        {"idx": lw.bind(lw.dense(index)), "updates": lw.bind(lw.dense(updates)), "y": target.ref()}, scalars,
     )  # fmt: skip

@@ -14,8 +14,10 @@ from a1400.engine.lowering import Lowering, lowers, split_inputs
 from a1400.graph.graph import Node, Value
 from a1400.kernels import expr as expressions
 from a1400.kernels import group_norm as group_kernel
+from a1400.kernels import norm_gradient as gradient_kernel
 from a1400.kernels.expr import Expr
 from a1400.memory.storage import View
+from a1400.ops.registry import wide_dtype
 
 
 def rows_view(lw: Lowering, value: Value, axis: int) -> tuple[View, int, int, int]:
@@ -132,3 +134,85 @@ def _group_norm(lw: Lowering, node: Node) -> None:
         {**shared, "G": groups, "x_off": view.offset, "x_ld": step, "y_off": target.offset, "y_ld": y_step},
         slots=slots,
     )  # fmt: skip
+
+
+@lowers("layer_norm_gradient", "rms_norm_gradient")
+def _row_gradient(lw: Lowering, node: Node) -> None:
+    own, _, _ = split_inputs(node)
+    x, g, scale = (*own, None)[:3]
+    assert x is not None and g is not None
+    axis = node.attrs["axis"]
+    (of_x, rows, n, x_row), (of_g, _, _, g_row) = (rows_view(lw, v, axis) for v in (x, g))
+    target, wide = lw.result(node.output), wide_dtype(x.dtype)
+    groups = _row_groups(x.rank, axis)
+    slots: dict[str, Filled] = {}
+    if scale is not None:
+        given = expressions.cast(expressions.arg(1, scale.dtype), wide)
+        slots["WEIGHT"] = lw.slot(expressions.apply("mul", expressions.arg(0, wide), given), [scale], x.shape, groups)
+    if (epilogue := lw.attached(node, "epilogue", x.shape, groups)) is not None:
+        slots["EPILOGUE"] = epilogue
+    parts, chunk = gradient_kernel.split(lw.info, rows)
+    part = lw.temporary((max(parts, 1), 2, n), wide)
+    lw.launch(
+        node.op, {"T": x.dtype, "OUT": target.dtype, "ACC": wide},
+        {"x": of_x.ref(), "g": of_g.ref(), "dx": lw.bind(target), "part": part.ref()},
+        {"rows": rows, "n": n, "S": parts, "chunk": chunk, "x_off": of_x.offset, "x_row": x_row,
+         "g_off": of_g.offset, "g_row": g_row, "eps": float(node.attrs["eps"])},
+        slots=with_epilogue(slots, x.dtype, target.dtype),
+    )  # fmt: skip
+    if len(node.outputs) > 1:
+        _sum_pairs(lw, part, node.outputs[1:], (1, parts, n))
+
+
+def _sum_pairs(lw: Lowering, part: View, results: Sequence[Value], sizes: tuple[int, int, int]) -> None:
+    """Add up parts [N, S, 2, C] into one or two results [N, C], which may be ranges of a longer vector."""
+    images, parts, channels = sizes
+    sums = [lw.result(v, lambda view: view.is_dense) for v in results]
+    if len(sums) == 1:
+        sums.append(lw.temporary((images, channels), part.dtype))
+    lw.launch(
+        "sum_pairs", {"T": part.dtype}, {"part": part.ref(), "a": sums[0].ref(), "b": sums[1].ref()},
+        {"N": images, "S": parts, "C": channels, "a_off": sums[0].offset, "b_off": sums[1].offset},
+    )  # fmt: skip
+
+
+def _images(node: Node) -> tuple[int, int, int]:
+    """(images, pixels, channels) over which statistics are made."""
+    x = node.inputs[0]
+    assert x is not None
+    images = x.shape[0] if node.attrs["per_image"] else 1
+    return images, prod(x.shape[:-1]) // max(images, 1), x.shape[-1]
+
+
+@lowers("channel_statistics")
+def _channel_statistics(lw: Lowering, node: Node) -> None:
+    x = node.inputs[0]
+    assert x is not None
+    images, pixels, channels = _images(node)
+    view, step = pixel_view(lw, x)
+    parts, chunk = group_kernel.split(lw.info, images, pixels, channels)
+    partial = lw.temporary((images, parts, 2, channels), node.output.dtype)
+    shared = {"N": images, "P": pixels, "C": channels, "S": parts, "chunk": chunk}
+    lw.launch(
+        "group_norm_partial", {"T": x.dtype}, {"x": view.ref(), "part": partial.ref()},
+        {**shared, "x_off": view.offset, "x_ld": step},
+    )  # fmt: skip
+    mean, variance = (lw.bind(lw.result(v)) for v in node.outputs)
+    lw.launch("channel_statistics", {}, {"part": partial.ref(), "mean": mean, "variance": variance}, shared)
+
+
+@lowers("channel_sums")
+def _channel_sums(lw: Lowering, node: Node) -> None:
+    x, g, mean = node.inputs
+    assert x is not None and g is not None and mean is not None
+    images, pixels, channels = _images(node)
+    (of_x, x_step), (of_g, g_step) = pixel_view(lw, x), pixel_view(lw, g)
+    parts, chunk = group_kernel.split(lw.info, images, pixels, channels)
+    partial = lw.temporary((images, parts, 2, channels), node.output.dtype)
+    lw.launch(
+        "channel_sums_partial", {"T": x.dtype},
+        {"x": of_x.ref(), "g": of_g.ref(), "mean": lw.bind(lw.dense(mean)), "part": partial.ref()},
+        {"N": images, "P": pixels, "C": channels, "S": parts, "chunk": chunk, "x_off": of_x.offset, "x_ld": x_step,
+         "g_off": of_g.offset, "g_ld": g_step},
+    )  # fmt: skip
+    _sum_pairs(lw, partial, node.outputs, (images, parts, channels))

@@ -6,9 +6,12 @@ from collections.abc import Mapping
 from math import prod
 from typing import Any
 
+from a1400 import dtypes
+from a1400.engine.lower.normalization import rows_view
 from a1400.engine.lower.slots import Filled, with_epilogue
 from a1400.engine.lowering import Lowering, lowers, split_inputs
 from a1400.graph.graph import Node
+from a1400.kernels import cross_entropy as cross_entropy_kernel
 from a1400.kernels import topk as topk_kernel
 from a1400.kernels.reduce_plan import ReduceView, plan_reduce
 from a1400.memory.storage import View, collapse_group
@@ -127,13 +130,50 @@ def emit_softmax(lw: Lowering, name: str, view: View, target: View, slots: Mappi
     )  # fmt: skip
 
 
+@lowers("softmax_gradient", "log_softmax_gradient")
+def _softmax_gradient(lw: Lowering, node: Node) -> None:
+    own, _, _ = split_inputs(node)
+    y, g = own
+    assert y is not None and g is not None
+    (of_y, rows, n, y_row), (of_g, _, _, g_row) = (rows_view(lw, v, y.rank - 1) for v in (y, g))
+    target = lw.result(node.output)
+    slots: dict[str, Filled] = {}
+    if (filled := lw.attached(node, "epilogue", y.shape, [list(range(y.rank - 1)), [y.rank - 1]])) is not None:
+        slots["EPILOGUE"] = filled
+    lw.launch(
+        node.op, {"T": y.dtype, "OUT": target.dtype}, {"y": of_y.ref(), "g": of_g.ref(), "dx": lw.bind(target)},
+        {"rows": rows, "n": n, "y_off": of_y.offset, "y_row": y_row, "g_off": of_g.offset, "g_row": g_row},
+        slots=with_epilogue(slots, y.dtype, target.dtype),
+    )  # fmt: skip
+
+
+@lowers("softmax_cross_entropy")
+def _cross_entropy(lw: Lowering, node: Node) -> None:
+    logits, target = node.inputs
+    assert logits is not None and target is not None
+    view, rows, n, step = rows_view(lw, logits, logits.rank - 1)
+    outputs = {name: lw.bind(lw.result(v)) for name, v in zip(("loss", "lse", "weight"), node.outputs, strict=True)}
+    types = {"T": logits.dtype, "ACC": node.output.dtype}
+    scalars = {"rows": rows, "n": n, "x_off": view.offset, "x_row": step}
+    if dtypes.is_float(target.dtype):
+        given, _, _, t_row = rows_view(lw, target, target.rank - 1)
+        scalars |= {"t_off": given.offset, "t_row": t_row}
+        lw.launch("cross_entropy_dense", types, {"x": view.ref(), "target": given.ref(), **outputs}, scalars)
+        return
+    ignored = node.attrs["ignore"]
+    scalars["ignored"] = cross_entropy_kernel.NONE_IGNORED if ignored is None else int(ignored)
+    classes = lw.bind(lw.dense(target))
+    types["TI"] = target.dtype
+    lw.launch("cross_entropy_sparse", types, {"x": view.ref(), "target": classes, **outputs}, scalars)
+
+
 @lowers("reduce")
 def _reduce(lw: Lowering, node: Node) -> None:
     own, prologue_extras, epilogue_extras = split_inputs(node)
     x = own[0]
     assert x is not None
     attrs: dict[str, Any] = node.attrs
-    target = lw.result(node.output)
+    target = lw.result(node.output, lw.bindable)
     if target.size == 0:
         return
     view = lw.view(x)

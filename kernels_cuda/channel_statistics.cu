@@ -1,0 +1,1 @@
+#include "common/channel_statistics.h"

@@ -1,0 +1,1 @@
+#include "common/sum_pairs.h"

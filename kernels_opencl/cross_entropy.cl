@@ -1,0 +1,1 @@
+#include "common/cross_entropy.h"

@@ -1,0 +1,1 @@
+#include "common/scatter_rows.h"
