@@ -73,6 +73,27 @@ A_DOUBLE_MATH(double)
 #define a_not(m) (!(m))
 #define a_where(c, a, b) ((c) ? (a) : (b))
 
+/* Philox4x32-10 (Salmon, Moraes, Dror and Shaw, "Parallel random numbers: as easy as 1, 2, 3", 2011): one word of the
+ * block that counter (c0, c1, c2, c3) has under key (k0, k1).  A prelude defines A_MUL_HI. */
+#define A_PHILOX(U)                                                                                           \
+    A_OVER U a_philox(int word, U c0, U c1, U c2, U c3, U k0, U k1) {                                         \
+        for (int i = 0; i < 10; i++) {                                                                        \
+            const U high0 = A_MUL_HI((U)(0xd2511f53u), c0), low0 = (U)(0xd2511f53u) * c0;                     \
+            const U high1 = A_MUL_HI((U)(0xcd9e8d57u), c2), low1 = (U)(0xcd9e8d57u) * c2;                     \
+            c0 = high1 ^ c1 ^ k0;                                                                             \
+            c1 = low1;                                                                                        \
+            c2 = high0 ^ c3 ^ k1;                                                                             \
+            c3 = low0;                                                                                        \
+            k0 += (U)(0x9e3779b9u);                                                                           \
+            k1 += (U)(0xbb67ae85u);                                                                           \
+        }                                                                                                     \
+        if (word == 0) return c0;                                                                             \
+        if (word == 1) return c1;                                                                             \
+        if (word == 2) return c2;                                                                             \
+        return c3;                                                                                            \
+    }
+A_PHILOX(uint)
+
 /* ---- limits, by type name ------------------------------------------------------------------------------- */
 #define lowest_f32 (-A_INF)
 #define lowest_f64 ((double)(-A_INF))

@@ -32,6 +32,7 @@ FN int local_size(int d) { return (int)(d == 0 ? blockDim.x : (d == 1 ? blockDim
 FN int global_id(int d) { return group_id(d) * local_size(d) + local_id(d); }
 FN int global_size(int d) { return group_count(d) * local_size(d); }
 
+#define A_MUL_HI(a, b) __umulhi(a, b)
 #define A_NAN a_bits_to_float(0x7fc00000u)
 #define A_INF a_bits_to_float(0x7f800000u)
 #define UNROLL _Pragma("unroll")

@@ -161,7 +161,7 @@ class Graph:
 
         definition = OPS[op]
         results = definition.infer(attrs, *inputs)
-        known = all(v is None or v.is_constant for v in inputs) and not definition.random
+        known = all(v is None or v.is_constant for v in inputs) and not definition.lazy
         if known and (definition.view or sum(int(np.prod(shape)) for shape, _ in results) <= FOLD_LIMIT):
             arrays = evaluate_node(op, [None if v is None else v.data for v in inputs], attrs)
             return [self.constant(np.asarray(a, dtype=dt)) for a, (_, dt) in zip(arrays, results)]

@@ -17,7 +17,8 @@ from a1400.graph.graph import Graph, Value
 class Tensor:
     """A value together with the graph that its arithmetic is appended to.
 
-    ``x + y``, ``-``, ``*``, ``/``, ``**``, ``@``, ``<``, ``<=``, ``>``, ``>=`` and the methods below give new tensors.
+    ``x + y``, ``-``, ``*``, ``/``, ``**``, ``@``, ``<``, ``<=``, ``>``, ``>=``, ``&``, ``|``, ``~`` (of bools) and the
+    methods below give new tensors.
     ``==`` is identity, as tensors are used as keys; :meth:`equal` compares elements.
     """
 
@@ -135,6 +136,59 @@ class Tensor:
         """1 / square root."""
         return self.op("rsqrt")
 
+    def square(self) -> Tensor:
+        """Each element times itself."""
+        return self.op("mul", self)
+
+    def tanh(self) -> Tensor:
+        """Hyperbolic tangent."""
+        return self.op("tanh")
+
+    def sigmoid(self) -> Tensor:
+        """1 / (1 + e**-x)."""
+        return self.op("sigmoid")
+
+    def softplus(self) -> Tensor:
+        """log(1 + e**x)."""
+        return self.op("softplus")
+
+    def relu(self) -> Tensor:
+        """The larger of each element and 0."""
+        return self.maximum(0)
+
+    def floor(self) -> Tensor:
+        """Rounded down."""
+        return self.op("floor")
+
+    def maximum(self, other: Any) -> Tensor:
+        """The larger of two; NaN where one of them is."""
+        return self.op("max", other)
+
+    def minimum(self, other: Any) -> Tensor:
+        """The smaller of two; NaN where one of them is."""
+        return self.op("min", other)
+
+    def clip(self, low: Any, high: Any) -> Tensor:
+        """Not below ``low``, not above ``high``."""
+        return self.maximum(low).minimum(high)
+
+    def not_equal(self, other: Any) -> Tensor:
+        """Where elements differ: bool."""
+        return self.op("ne", other)
+
+    def is_finite(self) -> Tensor:
+        """Where elements are neither NaN nor infinite: bool."""
+        return ~(self.op("isnan") | self.op("isinf"))
+
+    def __and__(self, other: Any) -> Tensor:
+        return self.op("and", other)
+
+    def __or__(self, other: Any) -> Tensor:
+        return self.op("or", other)
+
+    def __invert__(self) -> Tensor:
+        return self.op("not")
+
     def where(self, yes: Any, no: Any) -> Tensor:
         """``yes`` where this (bool) holds, else ``no``; at least one of the two is a tensor."""
         model = yes if isinstance(yes, (Tensor, Value)) else no
@@ -166,6 +220,16 @@ class Tensor:
         """Broadcast to ``shape``."""
         return self if self.shape == tuple(shape) else self.op("expand", shape=tuple(shape))
 
+    def expand_dims(self, axis: int) -> Tensor:
+        """A new axis of size 1; a negative ``axis`` counts in the result."""
+        at = axis % (self.rank + 1)
+        return self.reshape((*self.shape[:at], 1, *self.shape[at:]))
+
+    def squeeze(self, axis: int) -> Tensor:
+        """Without ``axis``, whose size is 1."""
+        at = axis % self.rank
+        return self.reshape((*self.shape[:at], *self.shape[at + 1 :]))
+
     def slice(self, starts: Sequence[int], shape: Sequence[int], steps: Sequence[int] | None = None) -> Tensor:
         """``shape`` elements from ``starts`` on, ``steps`` (1) apart."""
         steps = tuple(steps) if steps is not None else (1,) * self.rank
@@ -191,6 +255,26 @@ class Tensor:
     def mean(self, axes: Sequence[int] | None = None, keepdims: bool = False) -> Tensor:
         """Mean over ``axes``."""
         return self.reduce("mean", axes, keepdims)
+
+    def max(self, axes: Sequence[int] | None = None, keepdims: bool = False) -> Tensor:
+        """Largest element over ``axes``."""
+        return self.reduce("max", axes, keepdims)
+
+    def min(self, axes: Sequence[int] | None = None, keepdims: bool = False) -> Tensor:
+        """Smallest element over ``axes``."""
+        return self.reduce("min", axes, keepdims)
+
+    def argmax(self, axis: int = -1) -> Tensor:
+        """Number of the first largest element along ``axis``: int64."""
+        return self.op("arg_reduce", kind="argmax", axis=axis % self.rank, keepdims=False, select_last=False)
+
+    def softmax(self, axis: int = -1) -> Tensor:
+        """Exponentials, scaled to a sum of 1 along ``axis``."""
+        return self.op("softmax", axis=axis % self.rank)
+
+    def log_softmax(self, axis: int = -1) -> Tensor:
+        """Logarithm of :meth:`softmax`."""
+        return self.op("log_softmax", axis=axis % self.rank)
 
     def sum_to(self, shape: Sequence[int]) -> Tensor:
         """Summed over the axes that broadcasting ``shape`` to this shape adds or stretches: what undoes it."""

@@ -17,7 +17,7 @@ from a1400.kernels.accuracy import compare, figures
 from a1400.kernels.expr import topological
 from a1400.kernels.launches import CANARY, Finding, HostBuffer, LaunchData, LoadedLaunch, repeated
 from a1400.kernels.source import program_text
-from a1400.kernels.spec import Case, Data, KernelCall, KernelSpec, SlotArgument, Variant, call
+from a1400.kernels.spec import Case, Data, KernelCall, KernelSpec, SlotArgument, Variant, call, positions
 
 SEED = 1400
 
@@ -59,7 +59,7 @@ def uses_double(case: Case) -> bool:
     double = np.dtype(np.float64)
     codes = [code for code, _ in case.slots.values()]
     return any(o.dtype == double for c in codes for o in c.operands) or any(
-        n.dtype == double for c in codes for n in topological([c.expr])
+        n.dtype == double for c in codes for n in topological(c.exprs)
     )
 
 
@@ -106,7 +106,7 @@ def launch_data(
     slots = {}
     for name, (code, operands) in case.slots.items():
         arguments = [
-            SlotArgument(HostBuffer(f"{name}_p{k}", "in", array), offset, strides)
+            SlotArgument(None if array is None else HostBuffer(f"{name}_p{k}", "in", array), offset, strides)
             for k, (array, offset, strides) in enumerate(operands)
         ]
         slots[name] = (code, arguments)
@@ -160,7 +160,9 @@ def bind(kernel_call: KernelCall, device: Device) -> BoundLaunch:
     return program.bind(kernel_call.arguments(), groups, group_size, kernel_call.dynamic_bytes)
 
 
-def _exact_operand(rng: np.random.Generator, array: np.ndarray) -> np.ndarray:
+def _exact_operand(rng: np.random.Generator, array: np.ndarray | None) -> np.ndarray | None:
+    if array is None:
+        return None
     return rng.integers(0 if array.dtype == np.bool_ else -3, 4, array.shape).astype(array.dtype)
 
 
@@ -185,6 +187,9 @@ def slot_reference(case: Case, slot: str, value: np.ndarray) -> np.ndarray:
     code, operands = case.slots[slot]
     views = [value]
     for array, offset, strides in operands:
+        if array is None:
+            views.append(positions(offset, strides, value.shape).astype(np.uint32))
+            continue
         flat = array.reshape(-1)[offset:]
         item = flat.itemsize
         views.append(

@@ -21,9 +21,9 @@ class Cost:
     weights: float = 0.0
 
 
-def expression_flops(expr: Expr) -> int:
+def expression_flops(*exprs: Expr) -> int:
     """Operations of one evaluation; what sub-trees share counts once."""
-    return sum(OPS[node.op].flops for node in topological([expr]) if node.op in OPS)
+    return sum(OPS[node.op].flops for node in topological(exprs) if node.op in OPS)
 
 
 def cost(call: KernelCall, is_weight: Callable[[Any], bool] = lambda buffer: False) -> Cost:
@@ -39,8 +39,10 @@ def cost(call: KernelCall, is_weight: Callable[[Any], bool] = lambda buffer: Fal
         if code is None:
             continue
         count = float(slot.count(scalars))
-        flops += count * expression_flops(code.expr)
+        flops += count * expression_flops(*code.exprs)
         for operand, argument in zip(code.operands, call.slot_arguments.get(slot.name, ()), strict=True):
+            if operand.position:
+                continue
             read = min(float(argument.buffer.nbytes), count * operand.dtype.itemsize)
             nbytes += read
             weights += read if is_weight(argument.buffer) else 0.0

@@ -95,21 +95,31 @@ def _key(root: Expr) -> str:
 
 def substitute(root: Expr, replacements: dict[int, Expr]) -> Expr:
     """``root`` with operand ``i`` replaced by ``replacements[i]`` (operands not named stay)."""
+    return substitute_all([root], replacements)[0]
+
+
+def substitute_all(roots: Sequence[Expr], replacements: dict[int, Expr]) -> list[Expr]:
+    """:func:`substitute` for several trees: what they share they share afterwards."""
     made: dict[int, Expr] = {}
-    for node in topological([root]):
+    for node in topological(roots):
         if node.op == "arg" and node.value in replacements:
             made[id(node)] = replacements[node.value]  # type: ignore[index]
         elif any(made[id(a)] is not a for a in node.args):
             made[id(node)] = Expr(node.op, tuple(made[id(a)] for a in node.args), node.dtype, node.value)
         else:
             made[id(node)] = node
-    return made[id(root)]
+    return [made[id(root)] for root in roots]
 
 
 def evaluate(root: Expr, operands: Sequence[np.ndarray]) -> np.ndarray:
     """NumPy value of ``root``; operands broadcast.  Half types compute in float32 and round once at the end."""
+    return evaluate_all([root], operands)[0]
+
+
+def evaluate_all(roots: Sequence[Expr], operands: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """:func:`evaluate` for several trees over the same operands."""
     values: dict[int, np.ndarray] = {}
-    for node in topological([root]):
+    for node in topological(roots):
         if node.op == "arg":
             operand = operands[node.value]  # type: ignore[index]
             values[id(node)] = operand.astype(np.float32) if dtypes.info(node.dtype).register == "float" else operand
@@ -121,7 +131,7 @@ def evaluate(root: Expr, operands: Sequence[np.ndarray]) -> np.ndarray:
             with np.errstate(all="ignore"):
                 result = OPS[node.op].reference(*(values[id(a)] for a in node.args))
             values[id(node)] = np.asarray(result).astype(_compute_dtype(node.dtype), copy=False)
-    return values[id(root)].astype(root.dtype)
+    return [values[id(root)].astype(root.dtype) for root in roots]
 
 
 def _compute_dtype(dtype: np.dtype) -> np.dtype:

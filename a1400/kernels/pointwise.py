@@ -1,9 +1,13 @@
-"""The pointwise kernel: one fused expression over an index space, any strides, any operand types.
+"""The pointwise kernels: fused expressions over an index space, any strides, any operand types.
 
 ``pointwise_R`` (R = 1, 2, 4, 6) writes ``y[y_off + sum(c_d * y_s_d)] = BODY(c)`` for every coordinate ``c`` of
 ``n0 x .. x n{R-1}``.  BODY's expression reads its operands at ``c`` through their own offsets and strides (0 for
 a broadcast dimension, negative for a flipped one), so broadcasting, slicing, flipping, expanding and casting
 are all this kernel.  BODY's operand 0 is a dummy; real operands start at 1.
+
+``pointwise_RxK`` (R = 1, 4, 6; K = 2, 3, 4) has K results over the same operands, ``y``, ``y1`` ... of dtypes ``T``,
+``T1`` ..., each with its own offset and strides.  A result may lie where an operand does that is read at the same
+elements: the new weights and moments of an optimizer's step take the place of the old ones in one launch.
 """
 
 from __future__ import annotations
@@ -16,29 +20,34 @@ import numpy as np
 from a1400 import dtypes
 from a1400.backends.base import DeviceInfo, Grid
 from a1400.kernels.expr import topological
-from a1400.kernels.pointwise_cases import cases, reference
+from a1400.kernels.pointwise_cases import cases, cases_many, reference
 from a1400.kernels.spec import KernelSpec, Scalars, Slot, SlotCode, Tunable, Tunables, Variant, params, register
 
 RANKS = (1, 2, 4, 6)
+RANKS_MANY = (1, 4, 6)
+#: results that one launch may have
+MAX_RESULTS = 4
 _SMALLEST_ITEM = 4096  # elements: below this a work-item costs more to start than to run
 _LARGEST_ITEM = 65536
 _ITEMS_PER_CORE = 8
 
 
-def rank_for(rank: int) -> int:
-    """The smallest declared rank that holds ``rank`` dimensions; raises ``ValueError`` above six."""
-    for candidate in RANKS:
+def rank_for(rank: int, ranks: Sequence[int] = RANKS) -> int:
+    """The smallest of ``ranks`` that holds ``rank`` dimensions; raises ``ValueError`` above six."""
+    for candidate in ranks:
         if rank <= candidate:
             return candidate
     raise ValueError(f"an index space of {rank} dimensions is more than the pointwise kernel has")
 
 
-def collapse(sizes: Sequence[int], strides: Sequence[Sequence[int]]) -> tuple[tuple[int, ...], list[tuple[int, ...]]]:
+def collapse(
+    sizes: Sequence[int], strides: Sequence[Sequence[int]], ranks: Sequence[int] = RANKS
+) -> tuple[tuple[int, ...], list[tuple[int, ...]]]:
     """Fewest dimensions that describe the same walk through memory.
 
-    ``strides`` has one sequence per view (the output and every operand), each as long as ``sizes``.
+    ``strides`` has one sequence per view (the outputs and every operand), each as long as ``sizes``.
     Dimensions of size 1 go, neighbours that are contiguous in every view merge, and leading dimensions of
-    size 1 pad the rank to 1, 2, 4 or 6.  Raises ``ValueError`` if more than six remain.
+    size 1 pad the rank to one of ``ranks``.  Raises ``ValueError`` if more than six remain.
     """
     kept: list[int] = []
     views: list[list[int]] = [[] for _ in strides]
@@ -56,7 +65,7 @@ def collapse(sizes: Sequence[int], strides: Sequence[Sequence[int]]) -> tuple[tu
     # a stride of a lone element means nothing: 1, so that a scalar takes the contiguous path
     if not kept:
         kept, views = [1], [[1] for _ in strides]
-    pad = rank_for(len(kept)) - len(kept)
+    pad = rank_for(len(kept), ranks) - len(kept)
     return (1,) * pad + tuple(kept), [(0,) * pad + tuple(view) for view in views]
 
 
@@ -72,26 +81,34 @@ def split(info: DeviceInfo, sizes: Sequence[int]) -> dict[str, int]:
     return {"rows_per_item": -(-rows // pieces), "inner_chunk": inner}
 
 
-def scalars(info: DeviceInfo, sizes: Sequence[int], offset: int, strides: Sequence[int]) -> dict[str, int]:
-    """Every scalar of ``pointwise_R`` for collapsed ``sizes`` and the output's ``offset`` and ``strides``."""
+def output_names(results: int) -> list[tuple[str, str]]:
+    """(buffer, dtype variable) of each result."""
+    return [("y", "T"), *((f"y{i}", f"T{i}") for i in range(1, results))]
+
+
+def scalars(
+    info: DeviceInfo, sizes: Sequence[int], outputs: Sequence[tuple[int, Sequence[int]]]
+) -> dict[str, int]:
+    """Every scalar of a pointwise kernel for collapsed ``sizes`` and the offset and strides of each output."""
     values = {f"n{d}": n for d, n in enumerate(sizes)}
-    values["y_off"] = offset
-    values.update({f"y_s{d}": s for d, s in enumerate(strides)})
+    for (y, _), (offset, strides) in zip(output_names(len(outputs)), outputs, strict=True):
+        values[f"{y}_off"] = offset
+        values.update({f"{y}_s{d}": s for d, s in enumerate(strides)})
     values.update(split(info, sizes))
     return values
 
 
-def needs_fp64(code: SlotCode, out_dtype: np.dtype) -> bool:
+def needs_fp64(code: SlotCode, *out_dtypes: np.dtype) -> bool:
     """True if the kernel would compute with or move doubles."""
     double = np.dtype(np.float64)
-    nodes = topological([code.expr])
-    return out_dtype == double or any(o.dtype == double for o in code.operands) or any(n.dtype == double for n in nodes)
+    nodes = topological(code.exprs)
+    return double in (*out_dtypes, *(o.dtype for o in code.operands), *(n.dtype for n in nodes))
 
 
-def choose_pointwise_variant(info: DeviceInfo, code: SlotCode, out_dtype: np.dtype, rank: int = 1) -> Variant:
-    """The variant of ``pointwise_<rank>`` that suits ``info``: explicit vectors on OpenCL CPUs, threads elsewhere."""
-    spec = POINTWISE[rank]
-    widest = np.dtype(np.float64) if needs_fp64(code, out_dtype) else np.dtype(out_dtype)
+def choose_pointwise_variant(info: DeviceInfo, code: SlotCode, *out_dtypes: np.dtype, rank: int = 1) -> Variant:
+    """The variant of the kernel of ``rank`` that suits ``info``: explicit vectors on OpenCL CPUs, threads elsewhere."""
+    spec = POINTWISE[rank, len(out_dtypes)]
+    widest = np.dtype(np.float64) if needs_fp64(code, *out_dtypes) else np.dtype(out_dtypes[0])
     return spec.choose(info, {"T": widest}, {p.name: 1 for p in spec.params if p.kind == "scalar"})
 
 
@@ -116,14 +133,16 @@ def _gpu_geometry(rank: int) -> Callable[[Scalars, Tunables], tuple[Grid, Grid]]
 
 
 def _fp64_if_needed(info: DeviceInfo, types: Mapping[str, np.dtype]) -> bool:
-    return info.fp64 or types["T"] != np.float64
+    return info.fp64 or np.dtype(np.float64) not in types.values()
 
 
-def _spec(rank: int) -> KernelSpec:
-    dims = range(rank)
+def _spec(rank: int, results: int = 1) -> KernelSpec:
+    dims, several = range(rank), results > 1
+    outputs = output_names(results)
     fixed = Tunable("RANK", rank, (rank,), "dimensions of the index space")
     cpu = Variant(
-        "cpu", "cpu", _cpu_geometry(rank), (fixed,), backends=("opencl",), source="cpu/pointwise",
+        "cpu", "cpu", _cpu_geometry(rank), (fixed,), backends=("opencl",),
+        source="cpu/pointwise_many" if several else "cpu/pointwise",
         vector_width=16, requires=_fp64_if_needed,
     )  # fmt: skip
     gpu = Variant(
@@ -133,21 +152,35 @@ def _spec(rank: int) -> KernelSpec:
             Tunable("GROUP", 256, (64, 128, 256), "threads of a group"),
             Tunable("ITEMS", 1, (1, 2, 4), "elements per thread"),
         ),
-        source="pointwise", requires=_fp64_if_needed, test_tunables=({"GROUP": 64, "ITEMS": 4},) if rank == 2 else (),
+        source="pointwise_many" if several else "pointwise", requires=_fp64_if_needed,
+        test_tunables=({"GROUP": 64, "ITEMS": 4},) if (rank, results) in ((2, 1), (1, 2)) else (),
     )  # fmt: skip
-    lines = ["out y: T", *(f"int n{d}" for d in dims), "int y_off", *(f"int y_s{d}" for d in dims)]
+    lines = [*(f"out {y}: {kind}" for y, kind in outputs), *(f"int n{d}" for d in dims)]
+    for y, _ in outputs:
+        lines += [f"int {y}_off", *(f"int {y}_s{d}" for d in dims)]
     return KernelSpec(
-        name=f"pointwise_{rank}",
-        doc=f"One fused elementwise expression over {rank} dimension(s), any strides.",
+        name=spec_name(rank, results),
+        doc=f"{results} fused elementwise expression(s) over {rank} dimension(s), any strides.",
         params=params("\n".join([*lines, "int rows_per_item", "int inner_chunk"])),
         variants=(cpu, gpu),
         reference=reference(rank),
-        cases=cases(rank),
-        types={"T": dtypes.ALL},
+        cases=cases_many(rank, results) if several else cases(rank),
+        types=dict.fromkeys((kind for _, kind in outputs), dtypes.ALL),
         slots=(Slot("BODY", tuple(f"c{d}" for d in dims), "f32", "the expression; its operand 0 is a dummy",
-                    count=lambda s: float(prod(_sizes(s, rank)))),),
-        bytes=lambda s: 4.0 * prod(_sizes(s, rank)),
+                    count=lambda s: float(prod(_sizes(s, rank))), more=tuple(kind for _, kind in outputs[1:])),),
+        bytes=lambda s: 4.0 * results * prod(_sizes(s, rank)),
+        defines={"RESULTS": str(results)} if several else {},
+        in_place=several,
     )
 
 
-POINTWISE: dict[int, KernelSpec] = {rank: register(_spec(rank)) for rank in RANKS}
+def spec_name(rank: int, results: int = 1) -> str:
+    """Name of the kernel of ``rank`` with so many results."""
+    return f"pointwise_{rank}x{results}" if results > 1 else f"pointwise_{rank}"
+
+
+#: by (rank, results)
+POINTWISE: dict[tuple[int, int], KernelSpec] = {
+    **{(rank, 1): register(_spec(rank)) for rank in RANKS},
+    **{(rank, k): register(_spec(rank, k)) for k in range(2, MAX_RESULTS + 1) for rank in RANKS_MANY},
+}

@@ -12,12 +12,13 @@ from math import prod
 import numpy as np
 
 from a1400 import dtypes
-from a1400.kernels.expr import Expr, apply, arg, cast, const, evaluate
+from a1400.kernels.expr import Expr, apply, arg, cast, const, evaluate_all
 from a1400.kernels.pointwise_ops import OPS
-from a1400.kernels.spec import Case, Operand, Scalars, SlotCode
+from a1400.kernels.spec import Case, Operand, Scalars, SlotCode, positions
 
-View = tuple[np.ndarray, int, tuple[int, ...]]
-F32, BOOL, I32 = np.dtype(np.float32), np.dtype(np.bool_), np.dtype(np.int32)
+#: array (None: positions), offset, strides
+View = tuple[np.ndarray | None, int, tuple[int, ...]]
+F32, BOOL, I32, U32 = (np.dtype(t) for t in (np.float32, np.bool_, np.int32, np.uint32))
 _POISON = 0xC3  # what the conformance check fills outputs with: places between the strides must keep it
 
 # operations by what they accept
@@ -33,30 +34,29 @@ SHIFTS = ("shl", "shr")
 
 
 def reference(rank: int) -> Callable[[Mapping[str, np.ndarray], Scalars, Case], dict[str, np.ndarray]]:
-    """The spec's reference: the output buffer with the expression's values at the output's positions."""
+    """The spec's reference: each output buffer with its expression's values at the output's positions."""
 
     def run(arrays: Mapping[str, np.ndarray], s: Scalars, case: Case) -> dict[str, np.ndarray]:
-        (count,), _ = case.outputs["y"]
-        dtype = case.types["T"]
         sizes = [int(s[f"n{d}"]) for d in range(rank)]
-        index = np.full(sizes, int(s["y_off"]), np.int64)
-        for d in range(rank):
-            steps = np.arange(sizes[d]) * int(s[f"y_s{d}"])
-            index += steps.reshape([-1 if k == d else 1 for k in range(rank)])
         code, operands = case.slots["BODY"]
         views = [np.zeros(sizes, np.float32), *(view(a, o, st, sizes) for a, o, st in operands)]
-        y = np.frombuffer(bytearray([_POISON]) * (count * dtype.itemsize), dtype).copy()
-        y[index] = np.broadcast_to(evaluate(code.expr, views), sizes)
-        return {"y": y}
+        result = {}
+        for (name, ((count,), kind)), values in zip(case.outputs.items(), evaluate_all(code.exprs, views), strict=True):
+            dtype = case.types[kind]
+            y = np.frombuffer(bytearray([_POISON]) * (count * dtype.itemsize), dtype).copy()
+            index = positions(int(s[f"{name}_off"]), [int(s[f"{name}_s{d}"]) for d in range(rank)], sizes)
+            y[index] = np.broadcast_to(values, sizes)
+            result[name] = y
+        return result
 
     return run
 
 
-def view(array: np.ndarray, offset: int, strides: Sequence[int], sizes: Sequence[int]) -> np.ndarray:
+def view(array: np.ndarray | None, offset: int, strides: Sequence[int], sizes: Sequence[int]) -> np.ndarray:
     """The elements that a strided operand reads; ``IndexError`` if they leave ``array``."""
-    index = np.full(tuple(sizes), offset, np.int64)
-    for d, n in enumerate(sizes):
-        index += (np.arange(n) * strides[d]).reshape([-1 if k == d else 1 for k in range(len(sizes))])
+    index = positions(offset, strides, sizes)
+    if array is None:
+        return index.astype(np.uint32)
     if index.size and index.min() < 0:
         raise IndexError("a strided operand starts before its buffer")
     return array.reshape(-1)[index]
@@ -74,8 +74,44 @@ def make_case(
     values = {f"n{d}": n for d, n in enumerate(sizes)} | {"y_off": offset}
     values |= {f"y_s{d}": s for d, s in enumerate(strides)}
     values |= {"rows_per_item": rows_per_item, "inner_chunk": inner_chunk}
-    code = SlotCode(expr, tuple(Operand(a.dtype, st[-1] if st[-1] in (0, 1) else 2) for a, _, st in operands))
+    code = SlotCode(expr, _operands(operands))
     return Case(name, {}, values, {"y": ((count,), "T")}, {"T": expr.dtype}, {"BODY": (code, tuple(operands))}, exact)
+
+
+def _operands(views: Sequence[View]) -> tuple[Operand, ...]:
+    return tuple(
+        Operand(U32 if a is None else a.dtype, st[-1] if st[-1] in (0, 1) else 2, a is None) for a, _, st in views
+    )
+
+
+def cases_many(rank: int, results: int) -> Callable[[], Iterable[Case]]:
+    """The cases of ``pointwise_<rank>x<results>``: results of different dtypes, and at different places."""
+
+    def make() -> Iterator[Case]:
+        x, y = arg(1, F32), arg(2, F32)
+        total = apply("add", apply("mul", x, const(2, F32)), y)
+        half, whole = np.dtype(np.float16), np.dtype(np.int64)
+        third = whole if rank == 1 else half
+        exprs = (total, apply("sub", total, x), cast(apply("floor", y), third), apply("lt", x, y))[:results]
+        sizes = {1: (83,), 4: (2, 3, 5, 17), 6: (2, 1, 3, 2, 2, 18)}[rank]
+        dense = tuple(prod(sizes[d + 1 :]) for d in range(rank))
+        row = tuple(int(d == rank - 1) for d in range(rank))
+        count = prod(sizes)
+        operands: list[View] = [(_values((count,), F32), 0, dense), (_values((sizes[-1],), F32, seed=1), 0, row)]
+        spread = tuple(3 * s for s in dense)
+        back = tuple(-s for s in dense)
+        places = [(count, 0, dense), (3 * count + 4, 2, spread), (count + 9, 5, dense), (count, count - 1, back)]
+        code = SlotCode(exprs[0], _operands(operands), exprs[1:])
+        scalars = {f"n{d}": n for d, n in enumerate(sizes)}
+        scalars |= {"rows_per_item": max(1, prod(sizes[:-1]) // 3), "inner_chunk": 32}
+        outputs, types = {}, {}
+        for i, (expr, (elements, offset, strides)) in enumerate(zip(exprs, places)):
+            name, kind = ("y", "T") if i == 0 else (f"y{i}", f"T{i}")
+            outputs[name], types[kind] = ((elements,), kind), expr.dtype
+            scalars |= {f"{name}_off": offset, **{f"{name}_s{d}": s for d, s in enumerate(strides)}}
+        yield Case(f"{results} results", {}, scalars, outputs, types, {"BODY": (code, tuple(operands))})
+
+    return make
 
 
 def cases(rank: int) -> Callable[[], Iterable[Case]]:
@@ -105,12 +141,41 @@ def _rank1() -> Iterator[Case]:
     yield make_case("flipped and strided", (37,), total, flipped)
     yield make_case("strided output", (37,), total, flipped, out=(37 * 3 + 5, 4, (3,)))
     yield make_case("flipped output", (37,), total, flipped, out=(37, 36, (-1,)))
+    yield from _random()
     for dtype in dtypes.ALL:
         operand = arg(1, dtype)
         yield make_case(
             f"copy {dtypes.short(dtype)}", (45,), operand, [(_values((50,), dtype), 3, (1,))], out=(47, 1, (1,))
         )
         yield make_case(f"gather {dtypes.short(dtype)}", (45,), operand, [(_values((135,), dtype), 134, (-3,))])
+
+
+#: counter and key, and the block they give: the known answers that Random123 1.09 ships for philox4x32-10
+KNOWN = (
+    ((0,) * 6, (0x6627E8D5, 0xE169C58D, 0xBC57AC4C, 0x9B00DBD8)),
+    ((0xFFFFFFFF,) * 6, (0x408F276D, 0x41C83B0E, 0xA20BC7C6, 0x6D5451FD)),
+    (
+        (0x243F6A88, 0x85A308D3, 0x13198A2E, 0x03707344, 0xA4093822, 0x299F31D0),
+        (0xD16CFE09, 0x94FDCCEB, 0x5001E420, 0x24126EA1),
+    ),
+)
+
+
+def _random() -> Iterator[Case]:
+    """Words of Philox blocks: of known counters, and of an element's own number, which is read from nowhere."""
+    counter = [np.array([given[k] for given, _ in KNOWN] * 7, np.uint32) for k in range(6)]
+    words = [apply(f"philox{k}", *(arg(i + 1, U32) for i in range(6))) for k in range(4)]
+    chosen = words[3]
+    which = apply("bit_and", arg(7, U32), const(3, U32))
+    for k in range(3):
+        chosen = apply("where", apply("eq", which, const(k, U32)), words[k], chosen)
+    columns: list[View] = [(a, 0, (1,)) for a in counter]
+    yield make_case("philox", (21,), chosen, [*columns, (None, 0, (1,))], exact=False)
+    key: list[View] = [(counter[k][2:3], 0, (0,)) for k in range(1, 6)]
+    spread = apply("philox0", *(arg(i + 1, U32) for i in range(6)))
+    yield make_case("philox of numbers", (67,), spread, [(None, 1000, (7,)), *key], exact=False)
+    flipped = apply("sub", arg(1, U32), arg(2, U32))
+    yield make_case("numbers", (67,), flipped, [(None, 66, (-1,)), (None, 5, (0,))], exact=False)
 
 
 def _rank2() -> Iterator[Case]:

@@ -14,6 +14,8 @@ from typing import Any
 
 import numpy as np
 
+from a1400.kernels import philox
+
 BOOL = np.dtype(np.bool_)
 
 
@@ -135,3 +137,7 @@ _op("bit_xor", 2, "({0} ^ {1})", np.bitwise_xor)
 _op("bit_not", 1, "(~{0})", np.bitwise_not)
 _op("shl", 2, "({0} << {1})", np.left_shift)
 _op("shr", 2, "({0} >> {1})", np.right_shift)
+# random bits: word 0 .. 3 of the Philox block of a counter (four words) under a key (two), all uint32
+for _word in range(4):
+    _text = f"a_philox({_word}, {{0}}, {{1}}, {{2}}, {{3}}, {{4}}, {{5}})"
+    _op(f"philox{_word}", 6, _text, philox.word(_word), flops=80)

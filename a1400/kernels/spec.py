@@ -132,8 +132,8 @@ class SlotCode:
 class SlotArgument:
     """Run-time side of an operand: a buffer (or anything that stands for one), its offset and strides in elements.
 
-    The buffer of a position is None.  ``strides`` has one entry per coordinate of the slot; the last must agree with the
-    operand's class.
+    The buffer of a position is None.  ``strides`` has one entry per coordinate of the slot; the last must agree with
+    the operand's class.
     """
 
     buffer: Any
@@ -281,8 +281,8 @@ class Case:
 
     ``arrays``: every ``in``/``inout`` buffer as :class:`Data` or an array; ``outputs``: every ``out`` buffer as
     (shape, dtype variable or short name); ``slots``: slot name -> (SlotCode, operand arrays as
-    (array, offset, strides), the array of a position being None).  ``exact`` False skips the small-integer mode for this
-    case.
+    (array, offset, strides), the array of a position being None).  ``exact`` False skips the small-integer mode for
+    this case.
     """
 
     name: str

@@ -11,6 +11,7 @@ from a1400.ops import (  # noqa: F401 - importing a family registers its ops
     linear,
     movement,
     normalization,
+    numbers,
     pointwise,
     pointwise_gradients,
     recurrent,

@@ -1,7 +1,8 @@
 """Elementwise ops: every entry of the kernel table, plus ``cast`` and the fused region ``pointwise``.
 
 Operands broadcast as in NumPy and have one dtype (``where``: condition bool).  ``cast`` has attr ``to`` (dtype).
-``pointwise`` has attr ``expr`` (:class:`~a1400.kernels.expr.Expr` over its inputs): what the fusion pass leaves.
+``pointwise`` has attr ``expr`` (:class:`~a1400.kernels.expr.Expr` over its inputs): what the fusion pass leaves.  Where
+it has several results, attr ``more`` holds the expressions of all but the first.
 """
 
 from __future__ import annotations
@@ -48,13 +49,19 @@ def _infer_cast(attrs: dict[str, Any], x: Value) -> list[Result]:
 op("cast", "pointwise", _infer_cast, lambda attrs, x: expr.cast_array(x, attrs["to"]), pointwise=True)
 
 
+def expressions(attrs: dict[str, Any]) -> tuple[expr.Expr, ...]:
+    """The expression of each result of a ``pointwise`` node with these attributes."""
+    return (attrs["expr"], *attrs.get("more", ()))
+
+
 def _infer_fused(attrs: dict[str, Any], *inputs: Value) -> list[Result]:
-    return [(broadcast(*(v.shape for v in inputs)), attrs["expr"].dtype)]
+    shape = broadcast(*(v.shape for v in inputs))
+    return [(shape, e.dtype) for e in expressions(attrs)]
 
 
-def _reference_fused(attrs: dict[str, Any], *arrays: np.ndarray) -> np.ndarray:
+def _reference_fused(attrs: dict[str, Any], *arrays: np.ndarray) -> list[np.ndarray]:
     shape = np.broadcast_shapes(*(a.shape for a in arrays))
-    return np.broadcast_to(expr.evaluate(attrs["expr"], arrays), shape)
+    return [np.broadcast_to(y, shape) for y in expr.evaluate_all(expressions(attrs), arrays)]
 
 
 op("pointwise", "pointwise", _infer_fused, _reference_fused, pointwise=True)

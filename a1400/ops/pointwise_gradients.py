@@ -16,6 +16,7 @@ from a1400.ops.registry import Backward, gradient, is_real, stepwise
 stepwise("sign", "floor", "ceil", "round", "trunc")
 stepwise("eq", "ne", "lt", "le", "gt", "ge", "isnan", "isinf", "and", "or", "xor", "not")
 stepwise("bit_and", "bit_or", "bit_xor", "bit_not", "shl", "shr")
+stepwise("philox0", "philox1", "philox2", "philox3")
 
 #: name -> derivative from x and y = f(x)
 _UNARY: dict[str, Callable[[Tensor, Tensor], Tensor | float]] = {
@@ -74,8 +75,16 @@ def _div(b: Backward) -> tuple[Tensor, Tensor]:
 
 
 @gradient("max", "min")
-def _larger(b: Backward) -> tuple[Tensor, Tensor]:
+def _larger(b: Backward) -> tuple[Tensor | None, Tensor | None]:
+    """Equal ones share; a constant bound takes it all, as frameworks have it for max(x, 0).
+
+    Against a bound the result tells what the operand would: what is bounded need not be kept for this.
+    """
     x, y = b.x(0), b.x(1)
+    if x.value.is_constant or y.value.is_constant:
+        bound = x if x.value.is_constant else y
+        inside = (b.y > bound if b.op == "max" else b.y < bound).where(b.g, 0.0)
+        return (None, inside) if bound is x else (inside, None)
     half = x.equal(y).where(0.5 * b.g, 0.0)
     first, second = (x > y, y > x) if b.op == "max" else (x < y, y < x)
     return first.where(b.g, half), second.where(b.g, half)

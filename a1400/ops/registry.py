@@ -59,7 +59,8 @@ class OpDef:
 
     ``infer(attrs, *inputs)`` gives (shape, dtype) of each output and raises :class:`GraphError` for inputs that do
     not fit; it may normalise ``attrs`` in place (negative axes).  ``reference(attrs, *arrays)`` computes the outputs
-    with NumPy.  ``view`` marks ops that only re-index (free to fold at any size); ``random`` ops never fold.
+    with NumPy.  ``view`` marks ops that only re-index (free to fold at any size); ``lazy`` ops never fold,
+    as they lie nowhere: who reads them makes their elements.
     ``gradient`` is its rule in terms of other ops; an op without one cannot be trained through, but where ``stepwise``
     says that its derivative is zero (or nothing: integers, comparisons) everywhere.
     """
@@ -69,7 +70,7 @@ class OpDef:
     infer: Callable[..., list[Result]]
     reference: Callable[..., Any]
     view: bool = False
-    random: bool = False
+    lazy: bool = False
     pointwise: bool = False
     stepwise: bool = False
     gradient: GradientRule | None = None
@@ -80,12 +81,12 @@ OPS: dict[str, OpDef] = {}
 
 def op(
     name: str, family: str, infer: Callable[..., list[Result]], reference: Callable[..., Any], *, view: bool = False,
-    random: bool = False, pointwise: bool = False,
+    lazy: bool = False, pointwise: bool = False,
 ) -> None:  # fmt: skip
     """Register an op; names are unique."""
     if name in OPS:
         raise ValueError(f"op {name} is declared twice")
-    OPS[name] = OpDef(name, family, infer, reference, view, random, pointwise)
+    OPS[name] = OpDef(name, family, infer, reference, view, lazy, pointwise)
 
 
 def gradient(*names: str) -> Callable[[GradientRule], GradientRule]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from a1400.graph.graph import Value
-from a1400.ops import OPS
 from a1400.optimizer.memo import attribute_key
 from a1400.optimizer.rewriter import Context, Rewriter
 
@@ -19,7 +18,7 @@ def common_subexpressions(ctx: Context) -> None:
         operands = tuple(id(v if v is None or v.data is None else ctx.memo.canonical(v.data)) for v in node.inputs)
         key = (node.op, operands, attribute_key(node.attrs))
         first = seen.setdefault(key, node.outputs)
-        if first is node.outputs or OPS[node.op].random:
+        if first is node.outputs:
             walk.nodes.append(node)
             continue
         ctx.count()

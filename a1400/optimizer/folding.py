@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from a1400.ops import OPS
 from a1400.optimizer.rewriter import Context, Rewriter, fold
 
 
@@ -23,7 +24,7 @@ def constant_folding(ctx: Context) -> None:
                 for old, new in zip(node.outputs, values):
                     walk.redirect(old, new)
                 continue
-            refused += 1
+            refused += not OPS[node.op].lazy
         walk.nodes.append(node)
     walk.finish()
     if refused:

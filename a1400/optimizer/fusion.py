@@ -2,7 +2,8 @@
 
 What is left behind, and the engine reads:
 
-* node ``pointwise`` with attr ``expr`` over its inputs;
+* node ``pointwise`` with attr ``expr`` over its inputs, and attr ``more`` where regions that work on the same data
+  became one node of several results (:mod:`a1400.optimizer.groups`);
 * attr ``epilogue`` on a node of :data:`~a1400.optimizer.slots.EPILOGUE_OPS`: an expression whose operand 0 is the op's
   own value and whose other operands are the last ``epilogue_inputs`` inputs; the node's output has its dtype;
 * attr ``prologue`` on a node of :data:`~a1400.optimizer.slots.PROLOGUE_OPS`: an expression whose operand 0 is input 0
@@ -14,6 +15,7 @@ What is left behind, and the engine reads:
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -23,7 +25,8 @@ from a1400.graph.graph import Node, Value
 from a1400.kernels.expr import Expr, arg, substitute, topological
 from a1400.kernels.pointwise_ops import OPS as POINTWISE
 from a1400.ops import OPS
-from a1400.optimizer.regions import Region, find_regions, region_expression, region_labels, region_sources
+from a1400.optimizer.groups import Group, group_regions
+from a1400.optimizer.regions import Region, expressions_of, find_regions, labels_of, region_expression, sources_of
 from a1400.optimizer.rewriter import Context, merge_sources
 from a1400.optimizer.slots import (
     EPILOGUE_OPS,
@@ -85,6 +88,7 @@ class _Fuser:
         self.order = {id(n): i for i, n in enumerate(ctx.graph.nodes)}
         self.readers = self._reader_table()
         self.plan = _Plan()
+        self.groups: list[Group] = []
 
     def _reader_table(self) -> dict[int, list[Region | Node | None]]:
         """Who reads each value once regions are single nodes; None stands for a graph output."""
@@ -108,6 +112,7 @@ class _Fuser:
         for region, (expr, operands) in zip(self.regions, self.expressions):
             if id(region) not in self.plan.attached:
                 self._try_prologue(region, expr, operands)
+        self.groups = group_regions(self.graph, self.regions, set(self.plan.attached))
 
     def _try_epilogue(self, region: Region, expr: Expr, operands: list[Value]) -> None:
         hosts = [(v, v.producer) for v in operands if v.producer is not None and self._can_host(v.producer, v, region)]
@@ -163,6 +168,7 @@ class _Fuser:
     def rebuild(self) -> None:
         """Emit each region where its last node was; a node with an epilogue moves there."""
         roots = {id(r.root): i for i, r in enumerate(self.regions)}
+        homes = {id(region): group for group in self.groups for region in group.regions}
         nodes: list[Node] = []
         for node in self.graph.nodes:
             if not OPS[node.op].pointwise:
@@ -177,8 +183,15 @@ class _Fuser:
             if place == "epilogue" and host is not None:
                 nodes.append(self._attach(host))
             elif place is None:
-                nodes.append(_pointwise(region, expr, operands))
+                group = homes[id(region)]
+                if len(group.regions) == 1:
+                    nodes.append(_pointwise(region.nodes, [expr], operands, [region.root.output]))
+                elif region is group.regions[-1]:
+                    results = group.results
+                    nodes.append(_pointwise(group.nodes, *expressions_of(group.nodes, results), results))
         self.graph.nodes = nodes
+        if any(len(group.regions) > 1 for group in self.groups):
+            self.graph.sort()  # who reads an earlier result of a group comes behind the group
         self.graph.remove_dead()
 
     def _attach(self, node: Node) -> Node:
@@ -207,20 +220,22 @@ def _kernel_has_slot(node: Node, out: np.dtype) -> bool:
 
 
 def _inherit(node: Node, region: Region, in_front: bool = False) -> None:
-    groups = (region_sources(region), node.sources)
+    groups = (sources_of(region.nodes), node.sources)
     node.sources = merge_sources(*(groups if in_front else reversed(groups)))
-    labels = (*node.attrs.get("labels", ()), *region_labels(region))
+    labels = (*node.attrs.get("labels", ()), *labels_of(region.nodes))
     if labels:
         node.attrs["labels"] = labels
 
 
-def _pointwise(region: Region, expr: Expr, operands: list[Value]) -> Node:
-    node = Node("pointwise", operands, {"expr": expr}, region_sources(region))
-    labels = region_labels(region)
-    if labels:
+def _pointwise(nodes: Sequence[Node], exprs: Sequence[Expr], operands: list[Value], results: Sequence[Value]) -> Node:
+    node = Node("pointwise", operands, {"expr": exprs[0]}, sources_of(nodes))
+    if len(exprs) > 1:
+        node.attrs["more"] = tuple(exprs[1:])
+    if labels := labels_of(nodes):
         node.attrs["labels"] = labels
-    node.outputs = [region.root.output]
-    node.output.producer = node
+    node.outputs = list(results)
+    for value in results:
+        value.producer = node
     return node
 
 
@@ -248,8 +263,8 @@ def fusion(ctx: Context) -> None:
     fuser.rebuild()
     ctx.count(pointwise)
     places = Counter(place for place, _ in fuser.plan.attached.values())
-    alone = len(fuser.regions) - len(fuser.plan.attached)
+    alone, joined = len(fuser.groups), sum(len(group.regions) > 1 for group in fuser.groups)
     ctx.result.notes.append(
         f"{pointwise} pointwise nodes in {len(fuser.regions)} regions: {places['epilogue']} epilogues, "
-        f"{places['prologue']} prologues, {alone} on their own"
+        f"{places['prologue']} prologues, {alone} on their own" + (f", {joined} of several regions" if joined else "")
     )

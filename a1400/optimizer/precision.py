@@ -21,10 +21,11 @@ import numpy as np
 
 from a1400 import dtypes
 from a1400.graph.graph import Node, Value
-from a1400.kernels.expr import Expr, arg, cast, substitute, topological
+from a1400.kernels.expr import Expr, arg, cast, substitute, substitute_all, topological
 from a1400.ops import OPS
+from a1400.ops.pointwise import expressions
 from a1400.optimizer.memo import constant
-from a1400.optimizer.precision_rules import F32, MOVEMENT, RUNNING, STATISTICS, expression_of, finite_limits, kept
+from a1400.optimizer.precision_rules import F32, MOVEMENT, RUNNING, STATISTICS, expressions_of, finite_limits, kept
 from a1400.optimizer.rewriter import Context
 from a1400.optimizer.slots import EPILOGUE_OPS
 
@@ -43,12 +44,14 @@ READ_AS_IT_IS = "moves or resamples a float32 input"
 #: "all", or positions; ops that are not here have their first input alone.
 _ONE_TYPE: dict[str, Any] = {
     "matmul": "all", "matmul_joined": "all", "conv": "all", "conv_transpose": "all", "recurrent": "all",
-    "concat": "all", "attention": (0, 1, 2), "scatter_elements": (0, 2), "scatter_nd": (0, 2),
-    "layer_norm_gradient": (0, 1), "rms_norm_gradient": (0, 1), "softmax_gradient": "all",
+    "concat": "all", "attention": (0, 1, 2), "attention_gradient": (0, 1, 2, 3, 4), "scatter_elements": (0, 2),
+    "scatter_nd": (0, 2), "layer_norm_gradient": (0, 1), "rms_norm_gradient": (0, 1), "softmax_gradient": "all",
     "log_softmax_gradient": "all", "channel_sums": (0, 1), "softmax_cross_entropy": "all",
 }  # fmt: skip
 #: products: their operands are narrowed even where they lie in memory as float32
-_PRODUCTS = frozenset({"matmul", "matmul_joined", "conv", "conv_transpose", "recurrent", "attention"})
+_PRODUCTS = frozenset({
+    "matmul", "matmul_joined", "conv", "conv_transpose", "recurrent", "attention", "attention_gradient",
+})  # fmt: skip
 #: ops with an EPILOGUE slot whose kernel stores the type it reads
 _SAME_OUT = frozenset({"resize"})
 
@@ -194,7 +197,7 @@ class _Narrower:
         after = [self.operand(v, node) for v in after]
         given = own[0].dtype if own[0] is not None else computed
         if (prologue := node.attrs.get("prologue")) is not None:
-            node.attrs = {**node.attrs, "prologue": _widened(prologue, [own[0], *before])}
+            node.attrs = {**node.attrs, "prologue": _widened([prologue], [own[0], *before])[0]}
             given = prologue.dtype
         node.inputs = [*own, *before, *after]
         if node.op in EPILOGUE_OPS and node.output.dtype == F32:
@@ -212,13 +215,15 @@ class _Narrower:
 
     def _pointwise(self, node: Node) -> None:
         inputs = [self.operand(v, node) for v in node.inputs]
-        expr = _widened(node.attrs["expr"], inputs)
-        value = node.output
-        if value.dtype == F32:
-            stored = self.wanted(value)
-            expr = cast(expr, stored)
-            self.store(value, stored, self.reasons.get(id(value), ""))
-        node.inputs, node.attrs = inputs, {**node.attrs, "expr": expr}
+        exprs = _widened(expressions(node.attrs), inputs)
+        for i, value in enumerate(node.outputs):
+            if value.dtype == F32:
+                stored = self.wanted(value)
+                exprs[i] = cast(exprs[i], stored)
+                self.store(value, stored, self.reasons.get(id(value), ""))
+        node.inputs, node.attrs = inputs, {**node.attrs, "expr": exprs[0]}
+        if len(exprs) > 1:
+            node.attrs["more"] = tuple(exprs[1:])
 
     def _epilogue(self, node: Node, given: np.dtype, stored: np.dtype, extras: Sequence[Value | None]) -> None:
         """Give the node an epilogue from ``given`` (the op's own type) to ``stored``, around the one it has."""
@@ -231,7 +236,7 @@ class _Narrower:
             own = _operand_type(expr, 0)
             if own is not None and own != given:
                 expr = substitute(expr, {0: cast(arg(0, given), own)})
-            expr = cast(_widened(expr, [None, *extras]), stored)
+            expr = cast(_widened([expr], [None, *extras])[0], stored)
         node.attrs = {**node.attrs, "epilogue": expr, "epilogue_inputs": len(extras)}
 
     def _type(self, node: Node, own: Sequence[Value | None]) -> tuple[np.dtype, str]:
@@ -261,7 +266,7 @@ def _as_expressions(nodes: Sequence[Node]) -> None:
     for node in nodes:
         if OPS[node.op].pointwise and node.op != "pointwise":
             labels = {k: v for k, v in node.attrs.items() if k in ("label", "labels")}
-            node.attrs = {"expr": expression_of(node), **labels}
+            node.attrs = {"expr": expressions_of(node)[0], **labels}
             node.op = "pointwise"
 
 
@@ -278,14 +283,14 @@ def _operand_type(expr: Expr, number: int) -> np.dtype | None:
     return next((e.dtype for e in topological([expr]) if e.op == "arg" and e.value == number), None)
 
 
-def _widened(expr: Expr, operands: Sequence[Value | None]) -> Expr:
-    """``expr`` reading its operands as they are stored now."""
+def _widened(exprs: Sequence[Expr], operands: Sequence[Value | None]) -> list[Expr]:
+    """``exprs`` reading their operands as they are stored now."""
     changes = {}
     for number, value in enumerate(operands):
-        before = _operand_type(expr, number)
+        before = next((found for e in exprs if (found := _operand_type(e, number)) is not None), None)
         if value is not None and before is not None and before != value.dtype:
             changes[number] = cast(arg(number, value.dtype), before)
-    return substitute(expr, changes) if changes else expr
+    return substitute_all(exprs, changes) if changes else list(exprs)
 
 
 def round_array(data: np.ndarray, narrow: np.dtype) -> np.ndarray:

@@ -23,6 +23,7 @@ from a1400 import dtypes
 from a1400.graph.graph import Graph, Node, Value
 from a1400.kernels.expr import Expr, apply, arg, cast, const, topological
 from a1400.ops import OPS
+from a1400.ops.pointwise import expressions
 from a1400.optimizer.scalars import uniform
 
 F32 = np.dtype(np.float32)
@@ -73,18 +74,17 @@ def finite_limits(narrow: np.dtype) -> tuple[float, float]:
     return float(limits.smallest_normal), float(limits.max)
 
 
-def expression_of(node: Node) -> Expr:
-    """An elementwise node, fused or not, as an expression over its inputs."""
+def expressions_of(node: Node) -> tuple[Expr, ...]:
+    """An elementwise node, fused or not, as expressions over its inputs: one for each result."""
     if node.op == "pointwise":
-        expr: Expr = node.attrs["expr"]
-        return expr
+        return expressions(node.attrs)
     numbers: dict[int, int] = {}
     operands = []
     for i, v in enumerate(node.inputs):
         assert v is not None
         number = uniform(v) if v.size == 1 else None
         operands.append(arg(numbers.setdefault(id(v), i), v.dtype) if number is None else const(number, v.dtype))
-    return cast(operands[0], node.attrs["to"]) if node.op == "cast" else apply(node.op, *operands)
+    return (cast(operands[0], node.attrs["to"]) if node.op == "cast" else apply(node.op, *operands),)
 
 
 def sink(expr: Expr) -> dict[int, str]:
@@ -187,11 +187,11 @@ def _from_ranges(graph: Graph, narrow: np.dtype) -> dict[int, str]:
             return value.nbytes <= 1 << 20 and exceeds(value.data, limit)
         return id(value) in large
 
-    for node in graph.nodes:
-        value = node.output
+    made = ((node, value, expr) for node in graph.nodes for value, expr in _results(node))
+    for node, value, expr in made:
         if value.dtype != F32:
             continue
-        expr, prologue = _last_expression(node), node.attrs.get("prologue")
+        prologue = node.attrs.get("prologue")
         result = node.op in _SPREADING and _reads_large(node, is_large, limit)
         if value.size == 1:
             reasons[id(value)] = SINGLE
@@ -227,9 +227,11 @@ def _inputs(node: Node) -> tuple[list[Value | None], list[Value | None], list[Va
     return node.inputs[:own], node.inputs[own : own + before], node.inputs[own + before :]
 
 
-def _last_expression(node: Node) -> Expr | None:
-    """The expression that makes the result; its operands are :func:`_operands`."""
-    return expression_of(node) if OPS[node.op].pointwise else node.attrs.get("epilogue")
+def _results(node: Node) -> list[tuple[Value, Expr | None]]:
+    """Results and the expressions that make them; their operands are :func:`_operands`."""
+    if OPS[node.op].pointwise:
+        return list(zip(node.outputs, expressions_of(node), strict=True))
+    return [(node.output, node.attrs.get("epilogue"))]
 
 
 def _operands(node: Node) -> list[Value | None]:
@@ -241,11 +243,13 @@ def _from_readers(node: Node, reasons: dict[int, str], exact_nodes: set[int]) ->
     """The rules that look at who reads a value; nodes come last first."""
     wanted = reasons.get(id(node.output)) if node.output.dtype == F32 else None
     if OPS[node.op].pointwise:
-        for number, reason in sink(expression_of(node)).items():
-            _keep(reasons, node.inputs[number], reason)
-        if wanted in _EXACT:
-            for value in node.inputs:
-                _keep(reasons, value, wanted)
+        for output, expr in zip(node.outputs, expressions_of(node), strict=True):
+            for number, reason in sink(expr).items():
+                _keep(reasons, node.inputs[number], reason)
+            exact = reasons.get(id(output)) if output.dtype == F32 else None
+            if exact in _EXACT:
+                for value in node.inputs:
+                    _keep(reasons, value, exact)
         return
     own, before, _ = _inputs(node)
     if (prologue := node.attrs.get("prologue")) is not None:

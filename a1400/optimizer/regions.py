@@ -3,10 +3,14 @@
 Nodes are visited from the outputs back.  A node joins its readers' region when they are all in that one region and its
 result has the region's shape: what is computed on a smaller, broadcast shape must not be computed again per element.
 So only the region's last value is read from outside, and a region never depends on itself through another node.
+
+What is made of elements' numbers and single values alone (random masks) is computed in every region that reads it: no
+memory has to be read for it, and keeping it from the forward to the backward pass would take some.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -52,6 +56,7 @@ def find_regions(graph: Graph, epilogue_ops: frozenset[str]) -> list[Region]:
     """Regions in the order of their roots; cheap nodes with several readers may be in several regions."""
     users = graph.users()
     outputs = {id(v) for v in graph.outputs.values()}
+    counted = made_of_numbers(graph)
     home: dict[int, Region | None] = {}  # node -> its region; None when it was copied into its readers' regions
     regions: list[Region] = []
     for node in reversed(graph.nodes):
@@ -64,7 +69,11 @@ def find_regions(graph: Graph, epilogue_ops: frozenset[str]) -> list[Region]:
             targets = _regions_of(readers, value, home, regions)
             if len(targets) == 1 and _fits(targets[0], node):
                 region = targets[0]
-            elif _is_worth_copying(node, users, epilogue_ops) and targets and all(_fits(t, node) for t in targets):
+            elif (
+                targets
+                and (id(value) in counted or _is_worth_copying(node, users, epilogue_ops))
+                and all(_fits(t, node) for t in targets)
+            ):
                 for target in targets:
                     _join(target, node)
                 home[id(node)] = None
@@ -111,6 +120,21 @@ def _join(region: Region, node: Node) -> None:
             region.operands[id(v)] = v
 
 
+def made_of_numbers(graph: Graph) -> set[int]:
+    """Values (by ``id``) that are ``iota``, views of it, or computed from it and single elements."""
+    found: set[int] = set()
+    for node in graph.nodes:
+        inputs = [v for v in node.inputs if v is not None]
+        definition = OPS[node.op]
+        if node.op == "iota" or (
+            (definition.view or definition.pointwise)
+            and any(id(v) in found for v in inputs)
+            and all(id(v) in found or (definition.pointwise and v.size == 1) for v in inputs)
+        ):
+            found.update(id(v) for v in node.outputs)
+    return found
+
+
 def _is_worth_copying(node: Node, users: dict[int, list[Node]], epilogue_ops: frozenset[str]) -> bool:
     """One cheap operation on one tensor that is in memory anyway: reading that costs what reading the result would."""
     if node.op not in _CHEAP:
@@ -131,13 +155,20 @@ def _is_worth_copying(node: Node, users: dict[int, list[Node]], epilogue_ops: fr
 
 def region_expression(region: Region) -> tuple[Expr, list[Value]]:
     """The region as an expression, and the values its operands stand for, in order."""
+    (expr,), operands = expressions_of(region.nodes, [region.root.output])
+    return expr, operands
+
+
+def expressions_of(nodes: Sequence[Node], results: Sequence[Value]) -> tuple[list[Expr], list[Value]]:
+    """``results``, which pointwise ``nodes`` (in order) make, as expressions; and the values of their operands."""
+    shape = results[0].shape
     operands: list[Value] = []
     made: dict[int, Expr] = {}
 
     def get(value: Value) -> Expr:
         found = made.get(id(value))
         if found is None:
-            if _scalar(value, region.shape):
+            if _scalar(value, shape):
                 number = uniform(value)
                 assert number is not None
                 found = expressions.const(number, value.dtype)
@@ -147,7 +178,7 @@ def region_expression(region: Region) -> tuple[Expr, list[Value]]:
             made[id(value)] = found
         return found
 
-    for node in region.nodes:
+    for node in nodes:
         inputs = [get(v) for v in node.inputs if v is not None]
         if node.op == "pointwise":
             result = expressions.substitute(node.attrs["expr"], dict(enumerate(inputs)))
@@ -156,23 +187,23 @@ def region_expression(region: Region) -> tuple[Expr, list[Value]]:
         else:
             result = expressions.apply(node.op, *inputs)
         made[id(node.output)] = result
-    result = made[id(region.root.output)]
-    if not operands or np.broadcast_shapes(*(v.shape for v in operands)) != region.shape:
+    found = [made[id(value)] for value in results]
+    if not operands or np.broadcast_shapes(*(v.shape for v in operands)) != shape:
         # a one-element constant gave the result its rank (or there is nothing else): keep one as an operand
-        for node in region.nodes:
+        for node in nodes:
             for v in node.inputs:
-                if v is not None and _scalar(v, region.shape):
+                if v is not None and _scalar(v, shape):
                     operands.append(v)
-                    if np.broadcast_shapes(*(o.shape for o in operands)) == region.shape:
-                        return result, operands
-    return result, operands
+                    if np.broadcast_shapes(*(o.shape for o in operands)) == shape:
+                        return found, operands
+    return found, operands
 
 
-def region_sources(region: Region) -> tuple[str, ...]:
-    """Model nodes behind the region."""
-    return merge_sources(*(n.sources for n in region.nodes))
+def sources_of(nodes: Sequence[Node]) -> tuple[str, ...]:
+    """Model nodes behind pointwise ``nodes``."""
+    return merge_sources(*(n.sources for n in nodes))
 
 
-def region_labels(region: Region) -> tuple[str, ...]:
-    """Names of recognised functions (``gelu``, ``silu``) in the region."""
-    return tuple(n.attrs["label"] for n in region.nodes if "label" in n.attrs)
+def labels_of(nodes: Sequence[Node]) -> tuple[str, ...]:
+    """Names of recognised functions (``gelu``, ``silu``) among ``nodes``."""
+    return tuple(n.attrs["label"] for n in nodes if "label" in n.attrs)

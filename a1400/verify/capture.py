@@ -111,7 +111,8 @@ def take_call(stepper: Stepper, launch: Launch) -> KernelCall | None:
     for name, arguments in call.slot_arguments.items():
         operands = call.slots[name].operands
         slots[name] = tuple(
-            type(a)(host(a.buffer, f"{name}_p{k}", "in", operands[k].dtype), a.offset, a.strides)
+            a if operands[k].position
+            else type(a)(host(a.buffer, f"{name}_p{k}", "in", operands[k].dtype), a.offset, a.strides)
             for k, a in enumerate(arguments)
         )
     return KernelCall(call.spec, call.variant, call.types, call.tunables, call.slots, buffers, call.scalars, slots)

@@ -34,6 +34,7 @@ template <class To, class From> inline To cuda_host_bits(From from) {
     __builtin_memcpy(&to, &from, sizeof(to));
     return to;
 }
+inline unsigned __umulhi(unsigned a, unsigned b) { return (unsigned)((unsigned long)a * b >> 32); }
 inline unsigned __float_as_uint(float x) { return cuda_host_bits<unsigned>(x); }
 inline int __float_as_int(float x) { return cuda_host_bits<int>(x); }
 inline float __uint_as_float(unsigned x) { return cuda_host_bits<float>(x); }

@@ -51,13 +51,13 @@ def _inputs(name: str, reach: float) -> np.ndarray:
 
 def evaluate_on(device: Device, name: str, variant: str, x: np.ndarray) -> np.ndarray:
     """``name`` of ``x`` on the device."""
-    spec = POINTWISE[1]
+    spec = POINTWISE[1, 1]
     code = SlotCode(apply(name, arg(1, F32)), (Operand(F32, 1),))
     stream = device.stream()
     source, target = device.alloc(x.nbytes), device.alloc(x.nbytes)
     stream.write(source, x)
     made = call(
-        spec, spec.variant(variant), {"T": F32}, {"y": target}, scalars(device.info, x.shape, 0, (1,)),
+        spec, spec.variant(variant), {"T": F32}, {"y": target}, scalars(device.info, x.shape, [(0, (1,))]),
         slots={"BODY": (code, [SlotArgument(source, 0, (1,))])},
     )  # fmt: skip
     stream.run([bind(made, device)])
@@ -69,7 +69,7 @@ def evaluate_on(device: Device, name: str, variant: str, x: np.ndarray) -> np.nd
 @pytest.mark.parametrize("variant", ["cpu", "gpu"])
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_error_is_a_few_ulp(name: str, variant: str, device: Device) -> None:
-    if device.info.backend not in POINTWISE[1].variant(variant).backends:
+    if device.info.backend not in POINTWISE[1, 1].variant(variant).backends:
         pytest.skip("an OpenCL variant")
     reference, reach = FUNCTIONS[name]
     x = _inputs(name, reach)

@@ -57,7 +57,7 @@ def test_split_covers_and_feeds_every_core(sizes: tuple[int, ...]) -> None:
     parts = split(CPU, sizes)
     assert parts["rows_per_item"] > 0 and parts["inner_chunk"] > 0
     rank = len(sizes)
-    (x, y, _), _ = POINTWISE[rank].variant("cpu").geometry(scalars(CPU, sizes, 0, (0,) * rank), {})
+    (x, y, _), _ = POINTWISE[rank, 1].variant("cpu").geometry(scalars(CPU, sizes, [(0, (0,) * rank)]), {})
     assert x * parts["inner_chunk"] >= sizes[-1] and y * parts["rows_per_item"] >= prod(sizes[:-1])
     if prod(sizes) >= 10**6:
         assert x * y >= 4 * CPU.compute_units
@@ -69,7 +69,8 @@ def test_the_variant_follows_the_device() -> None:
     code = SlotCode(apply("exp", arg(1, F32)))
     assert choose_pointwise_variant(CPU, code, F32).name == "cpu"
     assert choose_pointwise_variant(dataclasses.replace(CPU, kind="gpu"), code, F32).name == "gpu"
-    assert choose_pointwise_variant(dataclasses.replace(CPU, backend="cuda", kind="gpu"), code, F32, 4).name == "gpu"
+    gpu = dataclasses.replace(CPU, backend="cuda", kind="gpu")
+    assert choose_pointwise_variant(gpu, code, F32, rank=4).name == "gpu"
 
 
 def test_equal_trees_have_equal_keys() -> None:
@@ -114,7 +115,7 @@ def test_literals_are_exact(value: float, dtype: str, text: str) -> None:
 
 def test_every_operation_states_its_arity() -> None:
     for name, op in OPS.items():
-        used = {k for k in range(3) if f"{{{k}}}" in op.c}
+        used = {k for k in range(6) if f"{{{k}}}" in op.c}
         assert used == set(range(op.arity)), name
         with pytest.raises(TypeError):
             op.result_dtype([F32] * (op.arity + 1))

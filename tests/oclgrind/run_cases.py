@@ -145,7 +145,7 @@ def effort(variant: Variant, case: Case) -> int:
     """Rough count of what a simulator has to step through."""
     groups, size = variant.geometry(case.scalars, variant.settings())
     elements = sum(prod(a.shape) for a in case.arrays.values()) + sum(prod(s) for s, _ in case.outputs.values())
-    elements += sum(a.size for _, operands in case.slots.values() for a, _, _ in operands)
+    elements += sum(a.size for _, operands in case.slots.values() for a, _, _ in operands if a is not None)
     return prod(groups) * prod(size) + elements
 
 

@@ -99,8 +99,8 @@ class Judge:
         return shaped, "the float64 reference"
 
 
-def _array(buffer: HostBuffer) -> np.ndarray:
-    return buffer.array
+def _array(buffer: HostBuffer | None) -> np.ndarray | None:
+    return None if buffer is None else buffer.array
 
 
 def _kept(array: np.ndarray, poison: int) -> np.ndarray:

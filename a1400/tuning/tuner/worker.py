@@ -176,7 +176,7 @@ def _weights(call: KernelCall) -> list[str]:
     """Names, as in a call taken out of the plan, of the buffers that are weights."""
     names = [n for n, ref in call.buffers.items() if isinstance(ref, Ref) and ref.storage.kind == "weight"]
     for slot, arguments in call.slot_arguments.items():
-        names += [f"{slot}_p{k}" for k, a in enumerate(arguments) if a.buffer.storage.kind == "weight"]
+        names += [f"{slot}_p{k}" for k, a in enumerate(arguments) if a.buffer and a.buffer.storage.kind == "weight"]
     return names
 
 

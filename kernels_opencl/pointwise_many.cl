@@ -1,0 +1,1 @@
+#include "common/pointwise_many.h"
