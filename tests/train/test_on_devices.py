@@ -15,6 +15,7 @@ import onnxruntime
 import pytest
 
 from a1400.backends.base import DeviceInfo
+from a1400.errors import NonFiniteError
 from a1400.train.callbacks import Callback
 from a1400.train.onnx_network import OnnxNetwork
 from a1400.train.trainer import Trainer
@@ -59,6 +60,18 @@ def test_an_onnx_model_learns_and_runs_elsewhere(device_info: DeviceInfo, tmp_pa
     made.export(tmp_path / "trained.onnx")
     session = onnxruntime.InferenceSession(str(tmp_path / "trained.onnx"), providers=["CPUExecutionProvider"])
     np.testing.assert_allclose(made.predict(x), session.run(None, {"x": x})[0], rtol=1e-4, atol=1e-5)
+
+
+def test_the_layer_that_gives_nan_first_is_named(device_info: DeviceInfo) -> None:
+    x, y = pictures(64)
+    network = OnnxNetwork(onnx_cnn())
+    network.parameters["norm.scale"][3] = 3e38  # overflows where the normalised picture is above 1.13
+    made = trainer(network, device_info.id)
+    before = made.runner.tensors()
+    with pytest.raises(NonFiniteError, match=r"the loss of step 1 \(epoch 1\) .* it begins in norm \(operation"):
+        made.fit(x, y, verbose=0)
+    for name, array in made.runner.tensors().items():
+        assert np.array_equal(array, before[name]), name
 
 
 class Wait(Callback):
