@@ -1,21 +1,7 @@
-/* One work-group of 16 x 16 threads takes 32 queries of one head and walks over the keys 32 at a time.
- *
- * Thread (ty, tx) makes the scores of queries ty, ty + 16 and keys tx, tx + 16, and owns output columns tx + 16 j of
- * the same two queries, in registers.  q and k pass through local memory in chunks of 32 x 32, whose rows are one
- * element longer so that a column of them lies in different banks; v passes through it 16 keys at a time. */
 #define SIDE 16
-#define BLOCK 32
-#define PITCH 33
-#define COLUMNS (MAX_D / SIDE)
-
-/* a 32 x 32 chunk to local memory, zero outside [0, rows) x [0, columns) */
-FN void attention_stage(LPTR(float) to, GPTR(const T) from, int stride, int rows, int columns, int tid) {
-    for (int e = tid; e < BLOCK * BLOCK; e += SIDE * SIDE) {
-        const int r = e / BLOCK;
-        const int c = e % BLOCK;
-        to[r * PITCH + c] = (r < rows && c < columns) ? T_load(from, r * stride + c) : 0.0f;
-    }
-}
+#include "common/attention_tile.h"
+/* One work-group of 16 x 16 threads takes 32 queries of one head and walks over the keys 32 at a time: the scores of a
+ * tile, by them the rows' maxima and sums so far, and the tile's part of the output (online softmax). */
 
 KERNEL_ENTRY {
     LOCAL_ARRAY(float, left, BLOCK * PITCH);  /* a chunk of q */
@@ -48,21 +34,8 @@ KERNEL_ENTRY {
 
     for (int t0 = 0; t0 < t_end; t0 += BLOCK) {
         const int keys = t_end - t0 < BLOCK ? t_end - t0 : BLOCK;
-        float dot[2][2] = {{0.0f, 0.0f}, {0.0f, 0.0f}};
-        for (int d0 = 0; d0 < D; d0 += BLOCK) {
-            local_barrier();
-            attention_stage(left, qp + d0, q_s, queries, D - d0, tid);
-            attention_stage(right, kp + t0 * k_t + d0, k_t, keys, D - d0, tid);
-            local_barrier();
-            for (int d = 0; d < BLOCK; d++) {
-                const float q0 = left[ty * PITCH + d], q1 = left[(ty + SIDE) * PITCH + d];
-                const float k0 = right[tx * PITCH + d], k1 = right[(tx + SIDE) * PITCH + d];
-                dot[0][0] += q0 * k0;
-                dot[0][1] += q0 * k1;
-                dot[1][0] += q1 * k0;
-                dot[1][1] += q1 * k1;
-            }
-        }
+        float dot[2][2];
+        attention_dots(dot, qp, q_s, queries, kp + t0 * k_t, k_t, keys, D, left, right, tid);
         for (int r = 0; r < 2; r++) {
             for (int c = 0; c < 2; c++) {
                 const int s = ty + r * SIDE;
@@ -98,23 +71,7 @@ KERNEL_ENTRY {
             for (int t = 0; t < BLOCK; t++) sum[r] += score[(ty + r * SIDE) * PITCH + t];
         for (int r = 0; r < 2; r++)
             UNROLL for (int j = 0; j < COLUMNS; j++) out[r][j] *= alpha[r];
-        for (int t1 = 0; t1 < keys; t1 += SIDE) {
-            local_barrier();
-            for (int e = tid; e < SIDE * MAX_D; e += SIDE * SIDE) {
-                const int t = t0 + t1 + e / MAX_D;
-                const int c = e % MAX_D;
-                values[e] = (t < t_end && c < DV) ? T_load(vp, t * v_t + c) : 0.0f;
-            }
-            local_barrier();
-            for (int t = 0; t < SIDE; t++) {
-                const float p0 = score[ty * PITCH + t1 + t], p1 = score[(ty + SIDE) * PITCH + t1 + t];
-                UNROLL for (int j = 0; j < COLUMNS; j++) {
-                    const float x = values[t * MAX_D + j * SIDE + tx];
-                    out[0][j] += p0 * x;
-                    out[1][j] += p1 * x;
-                }
-            }
-        }
+        attention_add(out, score, PITCH, 1, vp + t0 * v_t, v_t, keys, DV, values, tid);
     }
 
     for (int r = 0; r < 2; r++) {

@@ -22,7 +22,7 @@ from a1400.optimizer.recognition.match import is_single
 from a1400.optimizer.rewriter import Context, merge_sources
 
 #: readers that take a slice as it lies once it has been split into heads
-_STRIDED = frozenset({"attention", "concat", "slice"})
+_STRIDED = frozenset({"attention", "attention_gradient", "concat", "slice"})
 
 
 @dataclass

@@ -220,10 +220,12 @@ def _drop_expands(walk: Rewriter, node: Node) -> Value | None:
 
 
 def _drop_mask_expand(walk: Rewriter, node: Node) -> Value | None:
-    """Attention broadcasts its mask itself."""
-    before = _from(node.inputs[3], "expand") if len(node.inputs) > 3 and node.inputs[3] is not None else None
+    """Attention and its gradient broadcast their mask themselves."""
+    at = {"attention": 3, "attention_gradient": 5}[node.op]
+    mask = node.inputs[at] if len(node.inputs) > at else None
+    before = None if mask is None else _from(mask, "expand")
     if before is not None:
-        node.inputs[3] = _input(before)  # the same node, reading less
+        node.inputs[at] = _input(before)  # the same node, reading less
         walk.ctx.count()
     return None
 
@@ -240,6 +242,7 @@ RULES: dict[str, tuple[Rule, ...]] = {
     "gather_nd": (_gather_nd,),
     "matmul": (sink_below_matmul,),
     "attention": (_drop_mask_expand,),
+    "attention_gradient": (_drop_mask_expand,),
     **{name: (_drop_expands, sink_below_pointwise) for name, op in OPS.items() if op.pointwise},
 }
 RULES["cast"] = (_cast, *RULES["cast"])

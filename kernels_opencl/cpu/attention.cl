@@ -1,6 +1,3 @@
-#include "exp_below.clh"
-#include "lanes.clh"
-
 /* A work-item takes blocks of 12 queries of one head: every splits-th, so that work is even where keys are hidden.
  *
  * It packs up to KEY_BLOCK keys, transposed, and values into panels of 32 columns once for all its queries.  A block's
@@ -13,45 +10,7 @@
 #define WIDE ((MAX_D + 31) / 32 * 32)
 #define HELD (1536 / WIDE) /* panels are packed anew for so many blocks where keys do not fit */
 
-#include "attention_micro.clh"
-
-/* panels[t / 32][d][t % 32] = k[t][d]; the columns up to the next multiple of 16 repeat the last key */
-FN void attention_keys(GPTR(const T) k, int k_t, int keys, int D, float *panels) {
-    for (int t = 0; t < keys; t += 16) {
-        float *to = panels + t / 32 * 32 * D + t % 32;
-        int d = 0;
-        for (; d + 16 <= D; d += 16) {
-            float16 r[16];
-            UNROLL for (int i = 0; i < 16; i++) r[i] = T_load_v(k, min(t + i, keys - 1) * k_t + d);
-            lanes_transpose(r);
-            UNROLL for (int i = 0; i < 16; i++) vstore16(r[i], 0, to + (d + i) * 32);
-        }
-        for (; d < D; d++)
-            for (int i = 0; i < 16; i++) to[d * 32 + i] = T_load(k, min(t + i, keys - 1) * k_t + d);
-    }
-}
-
-/* panels[d / 32][t][d % 32] = v[t][d], zeros up to the next multiple of 16 columns */
-FN void attention_values(GPTR(const T) v, int v_t, int keys, int DV, float *panels) {
-    for (int t = 0; t < keys; t++) {
-        float *to = panels + t * 32;
-        int d = 0;
-        for (; d + 16 <= DV; d += 16) vstore16(T_load_v(v, t * v_t + d), 0, to + d / 32 * 32 * keys + d % 32);
-        if (d == DV) continue;
-        to += d / 32 * 32 * keys + d % 32;
-        for (int i = 0; i < 16; i++) to[i] = d + i < DV ? T_load(v, t * v_t + d + i) : 0.0f;
-    }
-}
-
-FN void attention_queries(GPTR(const T) q, int q_s, int rows, int D, float scale, float *to) {
-    for (int r = 0; r < rows; r++) {
-        int d = 0;
-        for (; d + 16 <= D; d += 16) vstore16(T_load_v(q, r * q_s + d) * scale, 0, to + r * LD + d);
-        for (; d < D; d++) to[r * LD + d] = T_load(q, r * q_s + d) * scale;
-    }
-    for (int r = rows; r < MR; r++) /* micro-kernels take rows that nobody looks at */
-        for (int d = 0; d < D; d++) to[r * LD + d] = 0.0f;
-}
+#include "attention_block.clh"
 
 KERNEL_ENTRY {
     const int blocks = (S + MR - 1) / MR, splits = group_count(0) / (B * H);
@@ -62,7 +21,6 @@ KERNEL_ENTRY {
     GPTR(const T) kp = k + k_off + b * k_b + h * HK / H * k_h;
     GPTR(const T) vp = v + v_off + b * v_b + h * HK / H * v_h;
     GPTR(T) op = o + o_off + b * o_b + h * o_h;
-    const int16 lane = (int16)(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
     /* vectors, so that they are aligned as such */
     float16 key_vectors[KEY_BLOCK * MAX_D / 16], value_vectors[KEY_BLOCK * WIDE / 16], query_vectors[MR * LD / 16];
     float16 score_vectors[MR * LD / 16], out_vectors[HELD * MR * WIDE / 16], row_vectors[2];
@@ -101,46 +59,8 @@ KERNEL_ENTRY {
                     float16 part[16];
                     for (int r = 0; r < 16; r++) part[r] = -A_INF;
                     for (int r = 0; r < rows; r++) {
-                        float *row = scores + r * LD;
                         const int seen = causal ? clamp(s0 + r + 1 + causal_offset - t0, 0, visible) : visible;
-                        const int whole = seen / 16 * 16;
-                        float16 high = -A_INF;
-#ifdef SCORE_EMPTY
-                        for (int t = 0; t < whole; t += 16) {
-                            const float16 x = vload16(0, row + t);
-                            high = high > x ? high : x;
-                        }
-                        if (whole < seen) {
-                            const float16 x = lane < seen - whole ? vload16(0, row + whole) : (float16)(-A_INF);
-                            high = high > x ? high : x;
-                        }
-#else
-                        /* a ragged end is the last 16 scores, taken before the others change; where there are fewer,
-                         * other keys' operands serve, or else one at a time */
-                        const int s = s0 + r, at = max(seen - 16, 0);
-                        float16 tail = vload16(0, row + at);
-                        if (whole < seen) {
-                            if (t0 + at + 16 <= T_len) {
-                                tail = SCORE_V(tail, b, h, s, t0 + at);
-                            } else {
-                                float x[16];
-                                vstore16(tail, 0, x);
-                                for (int j = 0; j < seen; j++) x[j] = SCORE(x[j], b, h, s, t0 + j);
-                                tail = vload16(0, x);
-                            }
-                        }
-                        for (int t = 0; t < whole; t += 16) {
-                            const float16 x = SCORE_V(vload16(0, row + t), b, h, s, t0 + t);
-                            vstore16(x, 0, row + t);
-                            high = high > x ? high : x;
-                        }
-                        if (whole < seen) {
-                            vstore16(tail, 0, row + at);
-                            tail = lane < seen - at ? tail : (float16)(-A_INF);
-                            high = high > tail ? high : tail;
-                        }
-#endif
-                        part[r] = high;
+                        part[r] = attention_scores(scores + r * LD, seen, T_len, b, h, s0 + r, t0 SCORE_ARGUMENTS);
                     }
                     /* where nothing is seen yet, any finite reference makes the weights 0 */
                     const float16 before = tops[i], here = lanes_across_max(part);
@@ -151,25 +71,8 @@ KERNEL_ENTRY {
                     vstore16(rescale, 0, alpha);
                     tops[i] = top;
                     for (int r = 0; r < rows; r++) {
-                        float *row = scores + r * LD;
                         const int seen = causal ? clamp(s0 + r + 1 + causal_offset - t0, 0, visible) : visible;
-                        const float16 shift = base[r];
-                        float16 sum = 0.0f;
-                        int t = 0;
-                        for (; t + 16 <= seen; t += 16) {
-                            const float16 e = exp_below(vload16(0, row + t) - shift);
-                            vstore16(e, 0, row + t);
-                            sum += e;
-                        }
-                        if (t < seen) {
-                            const float16 e = exp_below(vload16(0, row + t) - shift);
-                            const float16 kept = lane < seen - t ? e : (float16)(0.0f);
-                            vstore16(kept, 0, row + t);
-                            sum += kept;
-                            t += 16;
-                        }
-                        for (; t < visible; t += 16) vstore16((float16)(0.0f), 0, row + t);
-                        part[r] = sum;
+                        part[r] = attention_weights(scores + r * LD, seen, visible, base[r]);
                     }
                     sums[i] = sums[i] * rescale + lanes_across_sum(part);
                     for (int d = 0; d < DV; d += 32)

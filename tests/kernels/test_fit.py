@@ -56,9 +56,12 @@ def test_what_the_caller_asks_for_stays() -> None:
 
 @pytest.mark.parametrize("spec", load_all().values(), ids=list(load_all()))
 def test_every_kernel_has_small_groups(spec) -> None:
-    """On CUDA, which has no CPU variants to fall back on; attention is then composed of other kernels."""
+    """On CUDA, which has no CPU variants to fall back on; attention is then composed of other kernels.
+
+    All gradients of attention at once are for CPUs; the engine asks GPUs for two launches.
+    """
     for case in spec.cases():
-        if spec.name == "attention":
+        if spec.name == "attention" or case.scalars.get("whole"):
             assert not spec.suits(SMALL, case.types, case.scalars)
             continue
         for info in (GPU, SMALL):

@@ -2,6 +2,7 @@
 
 from a1400.engine.lower import (  # noqa: F401 - importing a family registers its handlers
     attention,
+    attention_gradient,
     convolution,
     convolution_gradients,
     indexing,
@@ -11,6 +12,7 @@ from a1400.engine.lower import (  # noqa: F401 - importing a family registers it
     normalization,
     pointwise,
     recurrent,
+    recurrent_gradient,
     reduction,
     sampling,
 )

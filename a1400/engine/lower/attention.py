@@ -6,56 +6,65 @@ import numpy as np
 
 from a1400.engine.lower.linear import Product, emit_product
 from a1400.engine.lower.movement import merged_result
+from a1400.engine.lower.slots import Filled
 from a1400.engine.lowering import Lowering, lowers, split_inputs
 from a1400.graph.graph import Node, Value
 from a1400.kernels import expr as expressions
 from a1400.kernels.attention import choose_tunables
 from a1400.kernels.gemm import accumulator
-from a1400.kernels.spec import REGISTRY, SlotArgument, SlotCode
+from a1400.kernels.spec import REGISTRY
 from a1400.memory.storage import View
 
 
 @lowers("attention")
 def _attention(lw: Lowering, node: Node) -> None:
     own, _, _ = split_inputs(node)
-    q, k, v = (_unit_rows(lw, value) for value in own[:3])
+    q, k, v = (unit_rows(lw, value) for value in own[:3])
     mask = own[3] if len(own) > 3 else None
-    b, h, s, d = q.shape
-    hk, t, dv = k.shape[1], k.shape[2], v.shape[3]
     target = merged_result(lw, node.output)
     if target.size == 0:
         return
-    scalars = {
-        "B": b, "H": h, "HK": hk, "S": s, "T_len": t, "D": d, "DV": dv, "causal": int(bool(node.attrs["causal"])),
-        "causal_offset": int(node.attrs["causal_offset"]), "scale": float(node.attrs["scale"]),
-    }  # fmt: skip
-    for name, view, row in (("q", q, "s"), ("k", k, "t"), ("v", v, "t"), ("o", target, "s")):
-        scalars |= {
-            f"{name}_off": view.offset, f"{name}_b": view.strides[0], f"{name}_h": view.strides[1],
-            f"{name}_{row}": view.strides[2],
-        }  # fmt: skip
+    scalars = sizes(node, q, k, v) | places(q=q, k=k, v=v, o=target)
     spec = REGISTRY["attention"]
     if q.dtype not in spec.types["T"] or not spec.suits(lw.info, {"T": q.dtype}, scalars):
         _composed(lw, node, q, k, v, mask, target)
         return
     slots = {}
-    if (score := _score(lw, mask, q.dtype, (b, h, s, t))) is not None:
+    if (score := score_slot(lw, mask, (*q.shape[:3], k.shape[2]))) is not None:
         slots["SCORE"] = score
     buffers = {"q": q.ref(), "k": k.ref(), "v": v.ref(), "o": target.ref()}
     tunables = choose_tunables(lw.info, q.dtype, scalars)
     lw.launch("attention", {"T": q.dtype}, buffers, scalars, tunables=tunables, slots=slots)
 
 
-def _unit_rows(lw: Lowering, value: Value | None) -> View:
+def sizes(node: Node, q: View, k: View, v: View) -> dict[str, int | float]:
+    """Scalars that say how large an attention is, and of what kind."""
+    b, h, s, d = q.shape
+    return {
+        "B": b, "H": h, "HK": k.shape[1], "S": s, "T_len": k.shape[2], "D": d, "DV": v.shape[3],
+        "causal": int(bool(node.attrs["causal"])), "causal_offset": int(node.attrs["causal_offset"]),
+        "scale": float(node.attrs["scale"]),
+    }  # fmt: skip
+
+
+def places(**views: View) -> dict[str, int | float]:
+    """Scalars that say where each buffer's heads lie; the step along a row's axis is ``_t`` for keys and values."""
+    result: dict[str, int | float] = {}
+    for name, view in views.items():
+        steps = ("b", "h", "t" if name.endswith(("k", "v")) else "s")
+        result[f"{name}_off"] = view.offset
+        result |= {f"{name}_{step}": stride for step, stride in zip(steps, view.strides)}
+    return result
+
+
+def unit_rows(lw: Lowering, value: Value | None) -> View:
     """The value with contiguous last dimension; any other stride stays."""
     assert value is not None
     view = lw.view(value)
     return view if view.strides[-1] == 1 or view.shape[-1] == 1 else lw.dense_view(view)
 
 
-def _score(
-    lw: Lowering, mask: Value | None, dtype: np.dtype, shape: tuple[int, ...]
-) -> tuple[SlotCode, list[SlotArgument]] | None:
+def score_slot(lw: Lowering, mask: Value | None, shape: tuple[int, ...]) -> Filled | None:
     """The mask as an expression on the scores; the slot's coordinates are (b, h, query, key)."""
     if mask is None:
         return None
@@ -70,22 +79,34 @@ def _score(
 
 def _composed(lw: Lowering, node: Node, q: View, k: View, v: View, mask: Value | None, target: View) -> None:
     """scores = q k^T, softmax, product with v: for large heads, float64, devices whose work-groups are too small."""
+    weights = composed_weights(lw, node, q, k, mask)
+    out = target
+    if target.strides[-1] != 1:
+        out = lw.temporary(target.shape, target.dtype)
+    emit_product(lw, Product(weights, repeated_heads(lw, v, q.shape[1]), out, None, {}))
+    if out is not target:
+        lw.copy(out, target)
+
+
+def repeated_heads(lw: Lowering, view: View, heads: int) -> View:
+    """Keys or values with one of ``heads`` heads for each head of queries."""
+    b, keys, *rest = view.shape
+    st, group = view.strides, heads // keys
+    wide = View(view.storage, view.dtype, (b, keys, group, *rest), (st[0], st[1], 0, *st[2:]), view.offset)
+    flat = wide.reshape((b, heads, *rest))
+    if flat is None:
+        copy = lw.temporary(wide.shape, wide.dtype)
+        lw.copy(wide, copy)
+        flat = copy.reshape((b, heads, *rest))
+    assert flat is not None
+    return flat
+
+
+def composed_weights(lw: Lowering, node: Node, q: View, k: View, mask: Value | None) -> View:
+    """softmax of the scores, [B,H,S,T]; zeros in a row that sees no key."""
     from a1400.engine.lower.reduction import emit_softmax
 
-    b, h, s, _ = q.shape
-    group, t = h // k.shape[1], k.shape[2]
-
-    def heads(view: View) -> View:
-        shape, st = view.shape, view.strides
-        wide = View(view.storage, view.dtype, (b, shape[1], group, *shape[2:]), (st[0], st[1], 0, *st[2:]), view.offset)
-        flat = wide.reshape((b, h, *shape[2:]))
-        if flat is None:
-            copy = lw.temporary(wide.shape, wide.dtype)
-            lw.copy(wide, copy)
-            flat = copy.reshape((b, h, *shape[2:]))
-        assert flat is not None
-        return flat
-
+    (b, h, s, _), t = q.shape, k.shape[2]
     acc = accumulator(q.dtype)
     scores = lw.temporary((b, h, s, t), acc)
     score = expressions.apply("mul", expressions.arg(0, acc), expressions.const(float(node.attrs["scale"]), acc))
@@ -108,13 +129,9 @@ def _composed(lw: Lowering, node: Node, q: View, k: View, v: View, mask: Value |
         score = expressions.apply("where", condition, score, hidden)
         weight = expressions.apply("where", condition, weight, expressions.const(0.0, acc))
     epilogue = lw.slot(score, operands, (b, h, s, t), [[0, 1], [2], [3]])
-    emit_product(lw, Product(q, heads(k).transpose((0, 1, 3, 2)), scores, None, {"EPILOGUE": epilogue}))
+    keys = repeated_heads(lw, k, h).transpose((0, 1, 3, 2))
+    emit_product(lw, Product(q, keys, scores, None, {"EPILOGUE": epilogue}))
     weights = lw.temporary((b, h, s, t), q.dtype)
     kept = lw.slot(expressions.cast(weight, q.dtype), operands, (b, h, s, t), [[0, 1, 2], [3]])
     emit_softmax(lw, "softmax", scores, weights, {"EPILOGUE": kept} if seen else None)
-    out = target
-    if target.strides[-1] != 1:
-        out = lw.temporary(target.shape, target.dtype)
-    emit_product(lw, Product(weights, heads(v), out, None, {}))
-    if out is not target:
-        lw.copy(out, target)
+    return weights

@@ -96,3 +96,23 @@ def _hidden_rows(size: int, dtype: np.dtype) -> Callable[[Graph], Feeds]:
 GRAPHS["attention_hidden_rows"] = _hidden_rows(24, np.dtype(np.float32))
 GRAPHS["attention_hidden_rows_large_heads"] = _hidden_rows(260, np.dtype(np.float32))
 GRAPHS["attention_hidden_rows_double"] = _hidden_rows(24, np.dtype(np.float64))
+
+
+def _gradient(dtype: np.dtype, mask: np.ndarray) -> Callable[[Graph], Feeds]:
+    """All gradients, of heads that are split from rows of a product."""
+
+    def builder(g: Graph) -> Feeds:
+        b = Build(g)
+        q, o, out = (_heads(g, b.input(f32(2, 9, 4 * SIZE).astype(dtype)), 4) for _ in range(3))
+        k, v = (_heads(g, b.input(f32(2, 11, 2 * SIZE).astype(dtype)), 2) for _ in range(2))
+        found = g.multi(
+            "attention_gradient", q, k, v, o, out, b.input(mask), scale=0.25, causal=True, causal_offset=2
+        )
+        return b.out(*(_merge(g, part) for part in found))
+
+    return builder
+
+
+_HIDE = np.where(np.arange(11) < np.array([[11], [4]]), 0, -np.inf).reshape(2, 1, 1, 11)
+GRAPHS["attention_gradient_half"] = _gradient(F16, _HIDE.astype(F16))
+GRAPHS["attention_gradient_double"] = _gradient(np.dtype(np.float64), _HIDE > -1)

@@ -1,0 +1,1 @@
+#include "common/attention_gradient_q.h"
