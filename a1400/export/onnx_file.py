@@ -53,8 +53,9 @@ def onnx_model(
     open_inputs = [name for name, (shape, _) in inputs.items() if shape[:1] == (None,)]
     first, second = _BATCHES if batch is None and open_inputs else (batch or 1,) * 2
     graphs = [_traced(network, inputs, weights or {}, size) for size in (first, second)]
-    writer = Writer(Batch(first, second, open_inputs[0]) if first != second else None)
     graph, twin = graphs
+    batches = Batch(first, second, open_inputs[0]) if first != second else None
+    writer = Writer(batches, {*graph.inputs, *graph.outputs}, {*network.parameters, *network.buffers})
     if [n.op for n in graph.nodes] != [n.op for n in twin.nodes]:
         raise ExportError("the network is another one for another batch; export with a fixed batch")
     writer.names.update((id(value), name) for name, value in graph.inputs.items())

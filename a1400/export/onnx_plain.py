@@ -62,6 +62,12 @@ def _mod(e: Emission) -> str:
     return w.add("Sub", e.input(0), whole)
 
 
+@emits("normalize")
+def _normalize(e: Emission) -> str:
+    w = e.writer
+    return w.add("Add", w.add("Mul", w.add("Sub", e.input(0), e.input(1)), e.input(2)), e.input(3))
+
+
 @emits("cast")
 def _cast(e: Emission) -> str:
     return e.writer.add("Cast", e.input(0), to=helper.np_dtype_to_tensor_dtype(np.dtype(e.attr("to"))))

@@ -6,7 +6,7 @@ it is ``a * batch + b``, and the file computes it from its input's shape at run 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -36,13 +36,17 @@ class Batch:
 
 
 class Writer:
-    """Collects the file's nodes.  Names of values are by ``id`` of the first trace's values."""
+    """Collects the file's nodes.  Names of values are by ``id`` of the first trace's values.
 
-    def __init__(self, batch: Batch | None) -> None:
+    ``ports`` are the names of the file's inputs and outputs, ``weights`` those of constants that keep their names.
+    """
+
+    def __init__(self, batch: Batch | None, ports: Iterable[str] = (), weights: Iterable[str] = ()) -> None:
         self.nodes: list[onnx.NodeProto] = []
         self.constants: list[onnx.TensorProto] = []
         self.names: dict[int, str] = {}
-        self._batch = batch
+        self._batch, self._ports = batch, set(ports)
+        self._taken = self._ports | set(weights)
         self._count = 0
         self._known: dict[tuple[Any, ...], str] = {}
         self._first: dict[str, str] = {}
@@ -51,7 +55,8 @@ class Writer:
     def fresh(self, stem: str) -> str:
         """A name that nothing has yet."""
         self._count += 1
-        return f"{stem}_{self._count}"
+        name = f"{stem}_{self._count}"
+        return self.fresh(stem) if name in self._taken else name
 
     def add(self, op: str, *inputs: str, **attributes: Any) -> str:
         """Append a node with one output and return its name."""
@@ -70,7 +75,7 @@ class Writer:
         key = (data.dtype.name, data.shape, data.tobytes()) if data.size <= 64 and not name else None
         if key is not None and key in self._known:
             return self._known[key]
-        taken = {t.name for t in self.constants} | set(self.names.values())
+        taken = self._ports | {t.name for t in self.constants}
         made = name if name and name not in taken else self.fresh(name or "constant")
         self.constants.append(numpy_helper.from_array(data, made))
         if key is not None:

@@ -168,7 +168,7 @@ class AcceleratedModel:
         try:
             calls.on_train_begin()
             for epoch in range(self._initial_epoch or initial_epoch, epochs):
-                logs = self._epoch(trainer, data, calls, epoch)
+                logs = self._epoch(trainer, data, calls, epoch, bool(callbacks))
                 if validation is not None and _is_due(epoch, validation_freq):
                     found = self._evaluated(trainer, validation, calls)
                     logs.update((f"val_{name}", value) for name, value in found.items())
@@ -182,14 +182,18 @@ class AcceleratedModel:
         calls.on_train_end(logs)
         return self.history
 
-    def _epoch(self, trainer: KerasTrainer, data: Batches, calls: Any, epoch: int) -> dict[str, float]:
+    def _epoch(
+        self, trainer: KerasTrainer, data: Batches, calls: Any, epoch: int, watched: bool
+    ) -> dict[str, float]:
         sums = Sums()
         calls.on_epoch_begin(epoch)
+        self._follow_rate(trainer)
         with Prefetcher(iter(data)) as batches:
             for step, batch in batches:
                 calls.on_train_batch_begin(step)
-                self._follow_rate(trainer)
-                trainer.push()
+                if watched:  # somebody may have changed weights or the learning rate
+                    self._follow_rate(trainer)
+                    trainer.push()
                 trainer.train_batch(batch, sums)
                 calls.on_train_batch_end(step, trainer.logs(sums))
                 if self.stop_training:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import keras
@@ -208,16 +209,16 @@ def compiled(
             return None
 
     for name, value in (attempt("loss", lambda: _by_output(loss, outputs, "loss", True)) or {}).items():
-        made = attempt(f"loss of {name}", lambda value=value: loss_of(value))
+        made = attempt(f"loss of {name}", partial(loss_of, value))
         if made is not None:
             result.losses[name] = made
     weights = attempt("loss_weights", lambda: _by_output(loss_weights, outputs, "loss_weights", True)) or {}
     result.loss_weights = {name: float(value) for name, value in weights.items()}
     for table, target in ((metrics_given, result.metrics), (weighted, result.weighted_metrics)):
-        found = attempt("metrics", lambda table=table: _metrics_by_output(table, outputs, "metrics")) or {}
+        found = attempt("metrics", partial(_metrics_by_output, table, outputs, "metrics")) or {}
         for name, entries in found.items():
             for entry in entries:
-                made = attempt(f"metric of {name}", lambda entry=entry: metric_of(entry))
+                made = attempt(f"metric of {name}", partial(metric_of, entry))
                 if made is not None:
                     target.setdefault(name, []).append(made)
     result.optimizer = attempt("optimizer", lambda: optimizer_of(optimizer))

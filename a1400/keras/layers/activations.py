@@ -15,8 +15,10 @@ from a1400.keras.tracing import Call
 
 def relu(x: Tensor, slope: float = 0.0, maximum: float | None = None, threshold: float = 0.0) -> Tensor:
     """Zero (or ``slope`` times the distance) below ``threshold``; its derivative at 0 is that below, as in Keras."""
-    low = x.filled(0.0) if slope == 0 else (x - threshold) * slope
-    y = (x <= threshold).where(low, x)
+    if slope == 0 and threshold == 0:
+        y = x.op("max", 0.0)
+    else:
+        y = (x <= threshold).where(x.filled(0.0) if slope == 0 else (x - threshold) * slope, x)
     return y if maximum is None else (y > float(maximum)).where(float(maximum), y)
 
 
