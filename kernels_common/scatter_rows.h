@@ -1,10 +1,9 @@
 /* Rows added up by index: the gradient of an embedding.
  *
  * A group is for one index and does its work only where that index comes for the first time: then it looks for the others
- * like it, BLOCK of them at a time, and adds their rows in order.  Nothing is sorted, no row has two owners, and the work
+ * like it, LANES * EACH of them at a time, and adds their rows in order.  Nothing is sorted, no row has two owners, and the work
  * beyond comparing indices is that of the rows there are. */
 #include "common/indices.h"
-#define EACH 16 /* indices that a work-item compares in a block */
 #define BLOCK (EACH * LANES)
 
 KERNEL_ENTRY {

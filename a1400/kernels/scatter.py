@@ -146,7 +146,7 @@ def _nd_cases() -> Iterator[Case]:
     yield _nd_case("duplicates", (3, 2), (20, 1))
     yield _nd_case("wild", (4, 5), (30, 2), wild=3)
     yield _nd_case("clamped", (4, 5), (30, 2), "add", wild=3, clamp=True)
-    yield _nd_case("embedding", (7, 83), (1200, 1), "add", wild=1)
+    yield _nd_case("embedding", (9, 130), (140, 1), "add", wild=1)
     yield _nd_case("embedding_clamped", (5, 16), (9, 1), "add", (F32, I32), wild=2, clamp=True)
     yield _nd_case("deep", (2, 3, 2, 3, 2, 3), (2, 5, 6))
     for reduction in REDUCTIONS:
@@ -205,8 +205,11 @@ SCATTER_ND = register(
             ),
             Variant(
                 "rows", "gpu", lambda s, t: ((int(s["P"]) if s["I"] else 0, 1, 1), (t["LANES"], 1, 1)),
-                (Tunable("LANES", 128, (32, 64, 128, 256), "work-items per index, a power of two"),),
-                source="scatter_rows", requires=lambda i, t: i.fp64 or t["T"] != np.float64, supports=_adds_rows,
+                (
+                    Tunable("LANES", 128, (32, 64, 128, 256), "work-items per index, a power of two"),
+                    Tunable("EACH", 16, (2, 4, 8, 16, 32), "indices that each of them compares at a time"),
+                ),
+                source="scatter_rows", test_tunables=({"LANES": 32, "EACH": 2},), requires=lambda i, t: i.fp64 or t["T"] != np.float64, supports=_adds_rows,
             ),
             Variant("any", "any", lambda s, t: per_element(int(s["I"]) * PARTS, t), GROUP,
                     requires=lambda i, t: i.fp64 or t["T"] != np.float64),

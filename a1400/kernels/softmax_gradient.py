@@ -99,7 +99,7 @@ def _case(name: str, rows: int, n: int, *, t: str = "f32", gap: int = 0, slots: 
 
 
 def _cases() -> Iterator[Case]:
-    yield _case("one", 1, 1)
+    yield _case("few", 1, 3)
     yield _case("short", 5, 7)
     yield _case("ragged", 9, 83, gap=5)
     yield _case("long", 2, 1503)
