@@ -60,7 +60,7 @@ int w_ld
 PLANES = 36
 _TILES, _CHUNKS = 32, 2  # of a block of the CPU variant: tiles, and 16 input channels
 _DEFINES = {"WINO_M": "4", "WINO_STRIDE": "1"}
-_ITEMS = 4  # work-items for each core
+_ITEMS = 2  # work-items for each core: their parts are large
 #: the cycles of a core, in which it does one fused multiply-add of 16 floats: transforms of 16 channels of a tile, what
 #: products take beyond their multiplications, and the gain that is worth the rounding
 _INPUT, _OUTPUT, _OVERHEAD, _LEAST_GAIN = 330.0, 260.0, 1.15, 1.15

@@ -16,8 +16,8 @@ Groups = tuple[tuple[int, ...], ...]
 
 #: ops whose kernels have an EPILOGUE slot; what they hand to it has the output's shape
 EPILOGUE_OPS = frozenset({
-    "conv", "conv_transpose", "matmul", "matmul_joined", "pool", "pool_gradient", "reduce", "softmax", "log_softmax", "layer_norm",
-    "rms_norm", "group_norm", "resize", "layer_norm_gradient", "rms_norm_gradient", "softmax_gradient",
+    "conv", "conv_transpose", "matmul", "matmul_joined", "pool", "pool_gradient", "reduce", "softmax", "log_softmax",
+    "layer_norm", "rms_norm", "group_norm", "resize", "layer_norm_gradient", "rms_norm_gradient", "softmax_gradient",
     "log_softmax_gradient",
 })  # fmt: skip
 #: ops whose kernels have a PROLOGUE slot on input 0

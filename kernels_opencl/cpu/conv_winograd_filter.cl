@@ -48,8 +48,8 @@ __attribute__((reqd_work_group_size(1, 1, 1))) KERNEL_ENTRY {
         for (int t = 0; t < count; t++) {
             const int tile = tile0 + t, q = tile / tiles_w, b = q / tiles_h;
             const int ih = (q - b * tiles_h) * WINO_M - ph, iw = (tile - q * tiles_w) * WINO_M - pw;
-            wino_input(x, x_off + b * H * W * x_ld + g * cg + c0, ih, iw, H, W, x_ld, chunks, limit, coefficients + t, count,
-                       plane_x);
+            wino_input(x, x_off + b * H * W * x_ld + g * cg + c0, ih, iw, H, W, x_ld, chunks, limit, coefficients + t * chunks,
+                       1, plane_x);
         }
         for (int n0 = 0; n0 < columns; n0 += 32) {
             const int width = min(32, columns - n0);
@@ -66,11 +66,9 @@ __attribute__((reqd_work_group_size(1, 1, 1))) KERNEL_ENTRY {
                 GPTR(float) place = out + plane * cg * w_ld + n0;
                 for (int r = 0; r < cb;) {
                     const int high = filter_rows(cb - r), valid = min(high, cb - r);
-                    for (int j = 0; j < high; j++) {
-                        const int c = r + min(j, valid - 1);
-                        row[j] = c / 16 * count * 16 + c % 16;
-                    }
-                    filter_block(high, width, a, row, 1, &count, 0, 16, (const float *)(gradient + plane * plane_y), sums);
+                    for (int j = 0; j < high; j++) row[j] = r + min(j, valid - 1);
+                    filter_block(high, width, a, row, 1, &count, 0, chunks * 16,
+                                 (const float *)(gradient + plane * plane_y), sums);
                     for (int j = 0; j < valid; j++) filter_add(place + (r + j) * w_ld, sums + 2 * j, tile0 == begin);
                     r += valid;
                 }

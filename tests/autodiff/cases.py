@@ -73,6 +73,8 @@ _ties = np.array([[1.0, 2.0, 3.0], [3.0, 2.0, 1.0]])
 case("max_ties", via("max"), _ties, _ties[::-1].copy(), torch=lambda x, y: T().maximum(x, y), smooth=False)
 case("min_ties", via("min"), _ties, _ties[::-1].copy(), torch=lambda x, y: T().minimum(x, y), smooth=False)
 case("relu_at_zero", lambda x: x.op("max", 0.0), np.array([-1.0, 2.0]), torch=lambda x: T().relu(x))
+case("relu_of_zeros", lambda x: x.op("max", 0.0) + x.op("min", 0.0) * 2.0, np.array([-1.0, 0.0, 2.0]),
+     torch=lambda x: x.relu() - (-x).relu() * 2.0, smooth=False)  # fmt: skip
 case("mod", via("mod"), normal(6, low=3, high=9), normal(6, low=2, high=2.9), torch=lambda x, y: T().remainder(x, y))
 case("fmod", via("fmod"), normal(6, low=-9, high=-3), normal(6, low=2, high=2.9), torch=lambda x, y: T().fmod(x, y))
 case("pow", via("pow"), normal(4, 3, low=0.3, high=2), normal(3), torch=lambda x, y: x**y)
