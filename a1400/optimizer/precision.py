@@ -47,10 +47,12 @@ _ONE_TYPE: dict[str, Any] = {
     "concat": "all", "attention": (0, 1, 2), "attention_gradient": (0, 1, 2, 3, 4), "scatter_elements": (0, 2),
     "scatter_nd": (0, 2), "layer_norm_gradient": (0, 1), "rms_norm_gradient": (0, 1), "softmax_gradient": "all",
     "log_softmax_gradient": "all", "channel_sums": (0, 1), "softmax_cross_entropy": "all",
+    "conv_filter_gradient": "all", "pool_gradient": "all", "grid_sample_gradient": (0, 1),
 }  # fmt: skip
 #: products: their operands are narrowed even where they lie in memory as float32
 _PRODUCTS = frozenset({
-    "matmul", "matmul_joined", "conv", "conv_transpose", "recurrent", "attention", "attention_gradient",
+    "matmul", "matmul_joined", "conv", "conv_transpose", "conv_filter_gradient", "recurrent", "attention",
+    "attention_gradient",
 })  # fmt: skip
 #: ops with an EPILOGUE slot whose kernel stores the type it reads
 _SAME_OUT = frozenset({"resize"})

@@ -55,7 +55,7 @@ _WHOLE = frozenset({"reshape", "transpose", "expand", "pad", "concat"})
 #: ops that give statistics, or sums over many rows: from which result on
 _STATISTICS = {
     "channel_statistics": 0, "channel_sums": 0, "softmax_cross_entropy": 0, "layer_norm_gradient": 1,
-    "rms_norm_gradient": 1,
+    "rms_norm_gradient": 1, "conv_filter_gradient": 0,
 }  # fmt: skip
 #: products over so few terms compute positions rather than features
 _SMALL_PRODUCT = 16
@@ -265,6 +265,8 @@ def _from_readers(node: Node, reasons: dict[int, str], exact_nodes: set[int]) ->
             _keep(reasons, own[2], STATISTICS)
     if node.op == "grid_sample":
         _keep(reasons, own[1], COORDINATES)
+    elif node.op == "grid_sample_gradient":
+        _keep(reasons, own[2], COORDINATES)
     elif node.op in ("arg_reduce", "topk"):
         _keep(reasons, own[0], RANKED)
     elif node.op == "cumulate":

@@ -63,6 +63,21 @@ def test_training(ways: str, device: Device) -> None:
         np.testing.assert_allclose(got[name], array, rtol=1e-4, atol=2e-5 * np.abs(array).max(), err_msg=name)
 
 
+@pytest.mark.parametrize("precision", ["fp16", "bf16"])
+def test_training_in_halves(precision: str, device: Device) -> None:
+    """Filters' gradients stay float32; rounding may change which element of a window is the largest."""
+    graph, feeds = layers(training=True)
+    want = evaluate(graph, feeds)
+    report = optimize(graph, info=device.info, precision=precision)
+    plan = make_plan(graph, report, device, WeightStore(), None)
+    made = [launch.call for launch in plan.launches if "filter" in launch.call.spec.name]
+    assert all(call.types.get("T", F32) == F32 for call in made) and any(call.types.get("TA") != F32 for call in made)
+    got = ExecutionContext(plan, device, DeviceWeights(device)).run(feeds)
+    for name, array in want.items():
+        error = np.linalg.norm(got[name] - array) / np.linalg.norm(array)
+        assert got[name].dtype == np.float32 and error < (0.02 if precision == "fp16" else 0.1), (name, error)
+
+
 def test_inference_with_computed_filters(device: Device) -> None:
     """With nobody else to read it, the convolution is pooled on the way on CPUs, whatever its filters come from."""
     graph, feeds = layers(training=False)
