@@ -27,14 +27,14 @@ class AcceleratedModel:
     """A Keras model whose steps run on a device of this package.
 
     What is not said here is the wrapped model's (``summary``, ``save``, ``layers``, ``get_weights`` ...), and sees the
-    weights as they are on the device.  ``model`` is the wrapped model itself: its weights are up to date after ``fit``,
-    at the end of each epoch, after ``train_on_batch``, and whenever a callback asks this object for anything of it.
+    weights as they are on the device.  The wrapped model's own weights are up to date after ``fit``, at the end of each
+    epoch, and whenever this object is asked for it (``model``) or for anything of it.
     """
 
     def __init__(self, model: Any, **options: Any) -> None:
         if not isinstance(model, keras.Model):
             raise UnsupportedModel(f"this is no Keras model but a {type(model).__name__}")
-        self.model = model
+        self._model = model
         self.stop_training = self.stop_evaluating = self.stop_predicting = False
         self.history: Any = None
         self._options = options
@@ -48,19 +48,25 @@ class AcceleratedModel:
             _ = self.network  # so that what is not supported is told at once
 
     def __getattr__(self, name: str) -> Any:
-        if name.startswith("__") or "model" not in self.__dict__:
+        if name.startswith("__") or "_model" not in self.__dict__:
             raise AttributeError(name)
         if name not in _LIGHT:
             self._pull()
-        return getattr(self.model, name)
+        return getattr(self._model, name)
+
+    @property
+    def model(self) -> Any:
+        """The wrapped Keras model, with the weights as they are on the device."""
+        self._pull()
+        return self._model
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """The wrapped model, on Keras's own backend."""
         self._pull()
-        return self.model(*args, **kwargs)
+        return self._model(*args, **kwargs)
 
     def __repr__(self) -> str:
-        return f"<AcceleratedModel of {self.model!r}>"
+        return f"<AcceleratedModel of {self._model!r}>"
 
     # ---- compiling -----------------------------------------------------------------------------------
     def compile(
@@ -76,7 +82,7 @@ class AcceleratedModel:
         keras_optimizer = keras.optimizers.get(optimizer)
         outputs = self.network.outputs if self._built() else None
         checked = compiled(outputs or ("output",), keras_optimizer, loss, loss_weights, metrics, weighted_metrics)
-        self.model.compile(
+        self._model.compile(
             optimizer=keras_optimizer, loss=loss, loss_weights=loss_weights, metrics=metrics,
             weighted_metrics=weighted_metrics, jit_compile=False,
         )  # fmt: skip
@@ -85,34 +91,39 @@ class AcceleratedModel:
         self._trainer = None
 
     def _built(self) -> bool:
-        return bool(self.model.built and getattr(self.model, "inputs", None))
+        return bool(self._model.built and getattr(self._model, "inputs", None))
 
     @property
     def network(self) -> KerasNetwork:
         """The model as this package trains it; :class:`InputError` while the shape of its input is not known."""
-        frozen = tuple(id(v) for v in self.model.trainable_weights)
+        frozen = tuple(id(v) for v in self._model.trainable_weights)
         if self._network is None or frozen != self._frozen:
-            if not self._built() and isinstance(self.model, keras.Sequential):
+            if not self._built() and isinstance(self._model, keras.Sequential):
                 raise InputError("the model is not built: give it an Input, call build(), or fit it to arrays")
             # which weights are trained may have been changed since
             self._pull()
-            self._network, self._frozen, self._trainer = KerasNetwork(self.model), frozen, None
+            self._network, self._frozen, self._trainer = KerasNetwork(self._model), frozen, None
             if self._is_compiled:
                 self._compiled = compiled(self._network.outputs, *self._given)
         return self._network
 
-    def _ready(self, x: Any = None, needs_loss: bool = False) -> KerasTrainer:
-        """The trainer, with what was changed in Keras's variables; an unbuilt model is built for ``x``."""
+    def _ready(self, x: Any = None, needs_loss: bool = False, ahead: bool = False) -> KerasTrainer:
+        """The trainer; device and Keras's variables are brought together, unless the device may be ``ahead``.
+
+        An unbuilt model is built for ``x``.
+        """
         if not self._built():
             sample = keras.tree.flatten(x)
             if len(sample) != 1 or not hasattr(sample[0], "shape"):
                 raise InputError("the model is not built: give it an Input, or call build() with the input's shape")
-            self.model.build((None, *tuple(sample[0].shape)[1:]))
+            self._model.build((None, *tuple(sample[0].shape)[1:]))
         network = self.network
         if needs_loss and not (self._is_compiled and self._compiled.losses):
             raise InputError("call compile() with a loss before training or evaluating")
         if self._trainer is None:
             self._trainer = KerasTrainer(network, self._compiled, **self._options)
+        if not ahead:
+            self._trainer.pull()
         self._trainer.push()
         return self._trainer
 
@@ -123,7 +134,7 @@ class AcceleratedModel:
 
     def _follow_rate(self, trainer: KerasTrainer) -> None:
         """Callbacks set the learning rate of Keras's optimizer."""
-        optimizer = self.model.optimizer
+        optimizer = self._model.optimizer
         if optimizer is not None and not has_schedule(optimizer):
             rate = rate_of(optimizer)
             if rate != trainer.optimizer.learning_rate:
@@ -131,7 +142,7 @@ class AcceleratedModel:
 
     def _count(self, trainer: KerasTrainer) -> None:
         """Keras's optimizer counts steps, too."""
-        optimizer = self.model.optimizer
+        optimizer = self._model.optimizer
         if optimizer is not None:
             optimizer.iterations.assign(trainer.step)
 
@@ -253,7 +264,7 @@ class AcceleratedModel:
     def _structured(self, outputs: Mapping[str, np.ndarray]) -> Any:
         """Outputs by name in the structure that the model gives them in."""
         arrays = list(outputs.values())
-        structure = getattr(self.model, "_outputs_struct", None)
+        structure = getattr(self._model, "_outputs_struct", None)
         if structure is None:
             return arrays[0] if len(arrays) == 1 else arrays
         return keras.tree.pack_sequence_as(structure, arrays)
@@ -262,8 +273,8 @@ class AcceleratedModel:
     def train_on_batch(
         self, x: Any, y: Any = None, sample_weight: Any = None, class_weight: Any = None, return_dict: bool = False
     ) -> Any:
-        """As ``keras.Model.train_on_batch``; the weights are in the Keras model afterwards."""
-        trainer = self._ready(x, needs_loss=True)
+        """As ``keras.Model.train_on_batch``; the weights stay on the device until this object is asked for them."""
+        trainer = self._ready(x, needs_loss=True, ahead=True)
         if class_weight is not None:
             if sample_weight is not None:
                 raise InputError("give sample_weight or class_weight, not both")
@@ -271,7 +282,6 @@ class AcceleratedModel:
         sums = Sums()
         self._follow_rate(trainer)
         trainer.train_batch(trainer.binder.bind(x, y, sample_weight), sums)
-        trainer.pull()
         self._count(trainer)
         return _given(trainer.logs(sums), return_dict)
 
@@ -299,7 +309,7 @@ class AcceleratedModel:
 
             export_onnx(self.network, path, *args, **options)
         else:
-            self.model.export(path, *args, **({} if format is None else {"format": format}), **options)
+            self._model.export(path, *args, **({} if format is None else {"format": format}), **options)
 
 
 def _given(logs: dict[str, float], return_dict: bool) -> Any:

@@ -31,21 +31,32 @@ class KerasTrainer(Trainer):
     def _host(self) -> dict[str, np.ndarray]:
         return {**self.network.parameters, **self.network.buffers}
 
+    def _changed(self) -> dict[str, np.ndarray]:
+        """What somebody else has written into Keras's variables."""
+        now = self._host()
+        return {n: a for n, a in now.items() if not np.array_equal(a, self._seen[n], equal_nan=True)}
+
     # ---- weights -------------------------------------------------------------------------------------
     def push(self) -> None:
         """Give the device what was written into Keras's variables since they were last read or written here."""
         if self._pulled != self.step:
             return  # the device is ahead
-        now = self._host()
-        changed = {n: a for n, a in now.items() if not np.array_equal(a, self._seen[n], equal_nan=True)}
+        changed = self._changed()
         if changed:
             self.set_weights(changed)
             self._seen.update(changed)
 
     def pull(self) -> None:
-        """Write the device's weights into Keras's variables, if a training step has changed them."""
+        """Write the device's weights into Keras's variables, if a training step has changed them.
+
+        A variable that somebody else wrote into in the meantime keeps that, and the device takes it over.
+        """
         if self._pulled == self.step:
             return
+        changed = self._changed()
+        if changed:
+            self.set_weights(changed)
+            self._seen.update(changed)
         found = self.weights()
         for table in (self.network.parameters, self.network.buffers):
             for name in table:
