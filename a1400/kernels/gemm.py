@@ -6,17 +6,20 @@
 ``gemm``         in a: TA, in b: TB, out c: TC; int M N K nb0 nb1, a_off a_b0 a_b1 a_m a_k, b_off b_b0 b_b1 b_k
                  b_n, c_off c_b0 c_b1 c_m (c_n is 1); types TA TB TC ACC.  Any strides, any type.
 ``gemm_packed``  the same without b_k and b_n: B lies packed as ``[ceil(N/32)][K][32]`` (see ``gemm_pack``), b_off,
-                 b_b0, b_b1 count elements of packed B.  f32, f16, bf16 with ACC f32.  The CPU variant needs a_k 1.
+                 b_b0, b_b1 count elements of packed B.  f32, f16, bf16 with ACC f32.
 ===============  =============================================================================================
+
+The CPU variants (f32, f16, bf16) read A by rows (a_k is 1) or by columns (a_m is 1: a transposed matrix); those of
+``gemm`` read B by rows (b_n is 1) whose length is a multiple of 8.
 
 Slots: ``PROLOGUE(v; b, m, k)`` on values of TA, ``EPILOGUE(v; b, m, n)`` on sums of type ACC; the epilogue's expression
 must have the register type of TC.  All strides and offsets are in elements.  ``choose_tunables(info, scalars)`` gives
-the tunables to pass to ``spec.call`` for ``gemm_packed``.
+the tunables to pass to ``spec.call`` for them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import numpy as np
 
@@ -44,7 +47,7 @@ MOST_BATCH_GROUPS = 65535  # CUDA's limit in dimensions 1 and 2; kernels loop ov
 
 
 def choose_tunables(info: DeviceInfo, scalars: Scalars) -> Mapping[str, int]:
-    """Tunables for ``gemm_packed`` on ``info``.
+    """Tunables on ``info`` for ``gemm_packed``, and for ``gemm`` where :func:`reads_in_place`.
 
     One program for all shapes: rows of 12 and 14 are within 3 % of each other even where only one divides M, blocks of
     depth from 256 to 512 within 2 %, and each setting in use is one more program to compile for every epilogue.  What
@@ -142,11 +145,49 @@ def cpu_tunables(depth: int) -> tuple[Tunable, ...]:
     )
 
 
-_PACKED_TUNABLES = (
-    *cpu_tunables(384),
-    Tunable("BLOCKS", 6, (3, 6, 12), "row blocks whose sums a work-item keeps between blocks of depth"),
-    Tunable("CORES", 8, (2, 4, 8, 16, 32, 64), "cores that work-items are made for", compiled=False, searched=False),
-)
+def _product_tunables(depth: int) -> tuple[Tunable, ...]:
+    return (
+        *cpu_tunables(depth),
+        Tunable("BLOCKS", 6, (3, 6, 12), "row blocks whose sums a work-item keeps between blocks of depth"),
+        Tunable("CORES", 8, (2, 4, 8, 16, 32, 64), "cores that items are made for", compiled=False, searched=False),
+    )
+
+
+_PACKED_TUNABLES = _product_tunables(384)
+_IN_PLACE_TUNABLES = _product_tunables(256)
+
+
+def _by_rows(s: Scalars) -> bool:
+    return int(s["a_k"]) == 1 or int(s["K"]) == 1
+
+
+def _by_columns(s: Scalars) -> bool:
+    return int(s["a_m"]) == 1 or int(s["M"]) == 1
+
+
+def reads_in_place(s: Scalars) -> bool:
+    """Whether the CPU variants of ``gemm`` can read B where it lies: by rows, whole vectors of 8."""
+    return int(s["b_n"]) == 1 and int(s["N"]) % 8 == 0
+
+
+def _cpu_variants(in_place: bool) -> tuple[Variant, ...]:
+    """The blocked kernel for CPUs: A by rows or by columns, B packed or ``in_place``."""
+
+    def variant(name: str, reads_a: Callable[[Scalars], bool], defines: Mapping[str, str]) -> Variant:
+        other = {"MR": 8, "KC": 256, "NPC": 4, "BLOCKS": 3, "CORES": 1}
+        return Variant(
+            name, "cpu", _cpu_geometry, _IN_PLACE_TUNABLES if in_place else _PACKED_TUNABLES, backends=("opencl",),
+            source="cpu/gemm", vector_width=16, narrow_width=8, requires=_small_floats,
+            supports=lambda s: reads_a(s) and (not in_place or reads_in_place(s)),
+            test_tunables=() if in_place else ({"MR": 14, "CORES": 1}, other) if reads_a is _by_rows else (other,),
+            defines={**defines, **({"GEMM_B_ROWS": ""} if in_place else {})},
+        )  # fmt: skip
+
+    return variant("cpu", _by_rows, {}), variant("cpu_columns", _by_columns, {"GEMM_A_COLUMNS": ""})
+
+
+def _small_floats(info: DeviceInfo, types: Mapping[str, np.dtype]) -> bool:
+    return types["ACC"] == np.float32 and floats_only(info, types)
 
 
 def fp64_if_used(info: DeviceInfo, types: Mapping[str, np.dtype]) -> bool:
@@ -202,6 +243,7 @@ gemm = register(
         types={"TA": _ALL, "TB": _ALL, "TC": _ALL, "ACC": _ACC},
         slots=_SLOTS,
         variants=(
+            *_cpu_variants(in_place=True),
             *TENSOR_VARIANTS,
             Variant(
                 "gpu", "gpu", _tile_geometry, TILE_TUNABLES, requires=fp64_if_used, constraint=tile_fits,
@@ -254,11 +296,7 @@ gemm_packed = register(
         slots=_SLOTS,
         variants=(
             FEW_ROWS,
-            Variant(
-                "cpu", "cpu", _cpu_geometry, _PACKED_TUNABLES, backends=("opencl",), source="cpu/gemm_packed",
-                vector_width=16, narrow_width=8, supports=lambda s: int(s["a_k"]) == 1 or int(s["K"]) == 1,
-                test_tunables=({"MR": 14, "CORES": 1}, {"MR": 8, "KC": 256, "NPC": 4, "BLOCKS": 3, "CORES": 1}),
-            ),
+            *_cpu_variants(in_place=False),
             Variant(
                 "any", "any", _simple_geometry, _SIMPLE_TUNABLES, source="gemm_packed", test_tunables=({"ROWS": 1},)
             ),

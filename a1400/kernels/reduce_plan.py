@@ -17,7 +17,7 @@ from a1400.backends.base import DeviceInfo
 from a1400.kernels.geometry import ceil_div
 from a1400.kernels.reduction import KINDS
 
-_PARALLEL = 16  # pieces that keep a CPU's cores evenly busy
+_PER_CORE = 4  # pieces for each core of a CPU that keep all evenly busy
 _WORTH = 65536  # elements below which one launch is quicker than two
 _PART = 4096  # elements of the smallest part worth making
 
@@ -188,8 +188,9 @@ def _parts(info: DeviceInfo, view: ReduceView) -> int:
     if elements < _WORTH:
         return 1
     if info.kind == "cpu":
-        units = view.sizes[0] * view.sizes[1] * ceil_div(view.sizes[4], 64)
-        wanted = ceil_div(_PARALLEL, units) if units < _PARALLEL // 2 else 1
+        units, cores = view.sizes[0] * view.sizes[1] * ceil_div(view.sizes[4], 64), max(1, info.compute_units)
+        even = units >= _PER_CORE * cores or units % cores == 0  # another launch is worth more than a little unevenness
+        wanted = 1 if even else ceil_div(_PER_CORE * cores, units)
         columns = min(view.sizes[4], 64)
         return max(1, min(wanted, view.reduced * columns // _PART))
     teams = max(1, info.compute_units) * 64

@@ -1,4 +1,10 @@
-/* One work-item packs KB rows of one panel: vector copies when rows are contiguous, 16 x 16 blocks otherwise. */
+/* One work-item packs KB rows of one panel: vector copies where rows are contiguous, squares of 16 x 16 that are turned in
+ * registers where columns are. */
+#define TURN_V T_rv
+#define TURN_LOAD(p, i) T_load_v(p, i)
+#define TURN_STORE(p, i, v) T_store_v(p, i, v)
+#include "turn.clh"
+
 __attribute__((reqd_work_group_size(1, 1, 1))) KERNEL_ENTRY {
     const int n0 = group_id(0) * 32, width = min(32, N - n0);
     const int batch = group_id(2), i0 = batch / nb1, i1 = batch - i0 * nb1;
@@ -11,8 +17,12 @@ __attribute__((reqd_work_group_size(1, 1, 1))) KERNEL_ENTRY {
             T_store_v(d, k * 32 + 16, T_load_v(s, k * b_k + 16));
         }
     } else if (width == 32) {
-        /* a line of each of 16 columns stays in the first-level cache for 16 rows */
-        for (int k = k0; k < k1; k++) {
+        int k = k0;
+        for (; b_k == 1 && k + 16 <= k1; k += 16) {
+            turn(s + k, b_n, d + k * 32, 32);
+            turn(s + 16 * b_n + k, b_n, d + k * 32 + 16, 32);
+        }
+        for (; k < k1; k++) {
             T_store_v(d, k * 32, vgather16(T_rv, T_load, s, k * b_k, b_n));
             T_store_v(d, k * 32 + 16, vgather16(T_rv, T_load, s, k * b_k + 16 * b_n, b_n));
         }

@@ -2,8 +2,13 @@
  *
  * A unit is 64 columns of one (o, s), four vectors wide; the last, narrower unit takes single vectors, the very last of
  * them moved back to end at I (its first lanes, computed twice, are not stored again).  Every BLOCK values the
- * accumulators are added to totals: sums of sums stay accurate. */
+ * accumulators are added to totals: sums of sums stay accurate.  Where rows are long, each lies in a page of its own, and
+ * hardware foresees nothing: lines are asked for AHEAD rows before they are needed. */
 #define BLOCK 128
+#define AHEAD 6
+#define FETCH(d)                                                                                              \
+    fetch_near(p + AHEAD * x_r1 + 16 * d);                                                                    \
+    PROLOGUE_AHEAD(fetch_near, o, r + AHEAD, i0 + 16 * d)
 
 KERNEL_ENTRY {
     const int columns = (I + 63) / 64, units = O0 * O1 * S * columns;
@@ -23,6 +28,7 @@ KERNEL_ENTRY {
                     GPTR(const T) p = x + base + r0 * x_r0 + (r - r0 * R1) * x_r1 + i0;
                     ACC_rv a0 = (ACC_rv)(REDUCE_INIT), a1 = a0, a2 = a0, a3 = a0;
                     for (; r < stop; r++, p += x_r1) {
+                        FETCH(0) FETCH(1) FETCH(2) FETCH(3)
                         const ACC_rv v0 = PROLOGUE_V(T_load_v(p, 0), o, r, i0);
                         const ACC_rv v1 = PROLOGUE_V(T_load_v(p, 16), o, r, i0 + 16);
                         const ACC_rv v2 = PROLOGUE_V(T_load_v(p, 32), o, r, i0 + 32);

@@ -1,39 +1,34 @@
 """Matrix products.
 
-CPUs get packed kernels: constant weights are packed once per model, run-time operands by a packing launch.  GPUs and
-types without a packed kernel read their operands in place through strides; where CUDA's tensor cores want rows in units
-of 16 bytes and a constant weight has none, it is transposed once per model if its columns do.
+CPUs get blocked kernels.  Constant weights are packed once per model; a run-time B is read in place where its rows are
+contiguous, and packed by a launch where its columns are (a transposed weight) - once for all products that read it so.
+A is read by rows or by columns.  GPUs and types without a blocked kernel read their operands in place through strides;
+where CUDA's tensor cores want rows in units of 16 bytes and a constant weight has none, it is transposed once per model
+if its columns do.  Deep products with few results are cut along the depth (:mod:`a1400.engine.lower.depth`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from a1400 import tuning
+from a1400.engine.lower.depth import emit_in_parts
+from a1400.engine.lower.product import Product
 from a1400.engine.lower.slots import Filled, with_epilogue
 from a1400.engine.lowering import Lowering, lowers, split_inputs
+from a1400.engine.updates import VIEW_OPS
 from a1400.graph.graph import Node, Value
 from a1400.kernels import gemm as gemm_kernels
 from a1400.kernels import gemm_choice, gemm_pack, gemm_tensor
+from a1400.kernels.gemm_depth import depth_parts
 from a1400.memory.storage import View, collapse_group
 
 
-@dataclass
-class Product:
-    """A batched product in the kernels' terms: views [*batch, M, K] x [*batch, K, N] -> dense [*batch, M, N]."""
-
-    a: View
-    b: View
-    c: View
-    b_constant: Value | None  # the weight value [K, N] when it is one
-    slots: Mapping[str, Filled]
-
-
 def uses_packed(lw: Lowering, dtype: np.dtype) -> bool:
-    """Whether this device multiplies ``dtype`` with the packed CPU kernel."""
+    """Whether this device multiplies ``dtype`` with the blocked CPU kernels."""
     return lw.info.kind == "cpu" and lw.info.backend == "opencl" and dtype in gemm_kernels._SMALL_FLOATS
 
 
@@ -80,7 +75,7 @@ def _matmul(lw: Lowering, node: Node) -> None:
         slots["EPILOGUE"] = epilogue
     if (prologue := lw.attached(node, "prologue", (*batch, m, k), a_groups)) is not None:
         slots["PROLOGUE"] = prologue
-    emit_product(lw, Product(a, b, target, constant, slots))
+    emit_product(lw, Product(a, b, target, constant, slots, _elements_of(b_value)))
 
 
 def emit_product(lw: Lowering, p: Product, packed: View | None = None) -> None:
@@ -90,6 +85,15 @@ def emit_product(lw: Lowering, p: Product, packed: View | None = None) -> None:
     """
     if p.c.size == 0:
         return
+    if packed is None and p.b_constant is None and len(p.c.shape) == 2:
+        parts = depth_parts(lw.info, p.c.shape[0], p.a.shape[-1], p.c.shape[1])
+        if parts > 1:
+            emit_in_parts(lw, p, parts, _emit_whole)
+            return
+    _emit_whole(lw, p, packed)
+
+
+def _emit_whole(lw: Lowering, p: Product, packed: View | None = None) -> None:
     p = replace(p, b=_in_units(lw, p))
     acc = gemm_kernels.accumulator(p.a.dtype)
     slots = with_epilogue(p.slots, acc, p.c.dtype)
@@ -98,38 +102,42 @@ def emit_product(lw: Lowering, p: Product, packed: View | None = None) -> None:
     two = _two_levels(batch, [p.a, p.b, p.c])
     if two is None:
         a, b = lw.dense_view(_materialised(lw, p.a)), lw.dense_view(_materialised(lw, p.b))
-        p = Product(a, b, p.c, p.b_constant, slots)
+        p = replace(p, a=a, b=b, slots=slots)
         two = _two_levels(batch, [p.a, p.b, p.c])
         assert two is not None
     (nb0, nb1), (sa, sb, sc) = two
     m, k, n = p.a.shape[-2], p.a.shape[-1], p.b.shape[-1]
     scalars: dict[str, int | float] = {
         "M": m, "N": n, "K": k, "nb0": nb0, "nb1": nb1,
-        "a_off": p.a.offset, "a_b0": sa[0], "a_b1": sa[1], "a_m": p.a.strides[-2],
+        "a_off": p.a.offset, "a_b0": sa[0], "a_b1": sa[1], "a_m": p.a.strides[-2], "a_k": p.a.strides[-1],
         "c_off": p.c.offset, "c_b0": sc[0], "c_b1": sc[1], "c_m": p.c.strides[-2],
     }  # fmt: skip
-    if not uses_packed(lw, p.a.dtype):
-        scalars |= {
-            "a_k": p.a.strides[-1], "b_off": p.b.offset, "b_b0": sb[0], "b_b1": sb[1],
-            "b_k": p.b.strides[-2], "b_n": p.b.strides[-1],
-        }  # fmt: skip
-        gemm = gemm_kernels.gemm
-        variant, tile = gemm_choice.plan_product(gemm, lw.info, types, scalars, slots, lw.allow)
+    strided = {
+        "b_off": p.b.offset, "b_b0": sb[0], "b_b1": sb[1], "b_k": p.b.strides[-2], "b_n": p.b.strides[-1],
+    }  # fmt: skip
+    blocked = uses_packed(lw, p.a.dtype)
+    if blocked and 1 not in (p.a.strides[-1], p.a.strides[-2], k, m):
+        _emit_whole(lw, replace(p, a=lw.dense_view(_materialised(lw, p.a))), packed)
+        return
+    in_panels = packed is not None or p.b_constant is not None or not gemm_kernels.reads_in_place(scalars | strided)
+    if blocked and in_panels:
+        b0 = b1 = 0
+        if packed is None:
+            packed, b0, b1 = _packed_b(lw, p, (nb0, nb1), sb)
+        scalars |= {"b_off": 0, "b_b0": b0, "b_b1": b1}
+        tunables = gemm_kernels.choose_tunables(lw.info, scalars)
+        buffers = {"a": p.a.ref(), "b": packed.ref(), "c": p.c.ref()}
+        lw.launch("gemm_packed", types, buffers, scalars, tunables=tunables, slots=slots)
+        return
+    scalars |= strided
+    gemm = gemm_kernels.gemm
+    variant, tile = gemm_choice.plan_product(gemm, lw.info, types, scalars, slots, lw.allow)
+    if variant.kind == "cpu":
+        tile = dict(gemm_kernels.choose_tunables(lw.info, scalars))
+    else:
         tile = dict(tuning.lookup(lw.info, gemm, variant, types, scalars)) or tile
-        buffers = {"a": p.a.ref(), "b": p.b.ref(), "c": p.c.ref()}
-        lw.launch("gemm", types, buffers, scalars, variant=variant.name, tunables=tile, slots=slots)
-        return
-    if p.a.strides[-1] != 1 and k > 1:
-        dense = lw.dense_view(_materialised(lw, p.a))
-        emit_product(lw, Product(dense, p.b, p.c, p.b_constant, p.slots), packed)
-        return
-    b0 = b1 = 0
-    if packed is None:
-        packed, b0, b1 = _packed_b(lw, p, (nb0, nb1), sb)
-    scalars |= {"a_k": 1, "b_off": 0, "b_b0": b0, "b_b1": b1}
-    tunables = gemm_kernels.choose_tunables(lw.info, scalars)
-    buffers = {"a": p.a.ref(), "b": packed.ref(), "c": p.c.ref()}
-    lw.launch("gemm_packed", types, buffers, scalars, tunables=tunables, slots=slots)
+    buffers = {"a": p.a.ref(), "b": p.b.ref(), "c": p.c.ref()}
+    lw.launch("gemm", types, buffers, scalars, variant=variant.name, tunables=tile, slots=slots)
 
 
 def _packed_b(lw: Lowering, p: Product, counts: tuple[int, int], strides: tuple[int, int]) -> tuple[View, int, int]:
@@ -139,13 +147,31 @@ def _packed_b(lw: Lowering, p: Product, counts: tuple[int, int], strides: tuple[
     # axes along which B repeats are packed once
     nb0, nb1 = (c if s else 1 for c, s in zip(counts, strides, strict=True))
     size = gemm_pack.packed_size(k, n)
-    packed = lw.temporary((nb0, nb1, size), p.b.dtype)
-    lw.launch(
-        "gemm_pack", {"T": p.b.dtype}, {"b": p.b.ref(), "packed": packed.ref()},
-        {"K": k, "N": n, "nb0": nb0, "nb1": nb1, "b_off": p.b.offset, "b_b0": strides[0], "b_b1": strides[1],
-         "b_k": p.b.strides[-2], "b_n": p.b.strides[-1], "p_off": 0, "p_b0": nb1 * size, "p_b1": size},
-    )  # fmt: skip
+
+    def pack() -> View:
+        packed = lw.temporary((nb0, nb1, size), p.b.dtype)
+        lw.launch(
+            "gemm_pack", {"T": p.b.dtype}, {"b": p.b.ref(), "packed": packed.ref()},
+            {"K": k, "N": n, "nb0": nb0, "nb1": nb1, "b_off": p.b.offset, "b_b0": strides[0], "b_b1": strides[1],
+             "b_k": p.b.strides[-2], "b_n": p.b.strides[-1], "p_off": 0, "p_b0": nb1 * size, "p_b1": size},
+        )  # fmt: skip
+        return packed
+
+    if p.b_source is None:
+        packed = pack()
+    else:
+        lies = (id(p.b.storage), p.b.offset, p.b.shape, p.b.strides, nb0, nb1, strides)
+        packed = lw.derived(p.b_source, f"gemm_pack {lies}", pack)
     return packed, nb1 * size if strides[0] else 0, size if strides[1] else 0
+
+
+def _elements_of(value: Value) -> Value:
+    """The value of which ``value`` is a view."""
+    while value.producer is not None and value.producer.op in VIEW_OPS:
+        source = value.producer.inputs[0]
+        assert source is not None
+        value = source
+    return value
 
 
 def _in_units(lw: Lowering, p: Product) -> View:

@@ -48,6 +48,49 @@ def matmul_types(g: Graph) -> Feeds:
 
 
 @graph
+def matmul_trained(g: Graph) -> Feeds:
+    """Both operands at run time, as in a training step: a layer, and the gradients of its rows and of its weight."""
+    b = Build(g)
+    x, w, d, h = (b.input(f32(*shape)) for shape in ((2, 35, 40), (40, 56), (2, 35, 56), (2, 35, 40)))
+    flat = [g.op("reshape", v, shape=(70, v.shape[-1])) for v in (x, d)]
+    across = [g.op("transpose", v, perm=(1, 0)) for v in (w, *flat)]
+    narrow = b.input(f32(70, 10))
+    return b.out(
+        g.op("max", g.op("add", g.op("matmul", x, w), b.input(f32(56))), b.const(np.float32(0))),
+        g.op("mul", g.op("matmul", d, across[0]), h),
+        g.op("matmul", across[1], flat[1]),
+        g.op("matmul", across[1], narrow),  # rows of B that are no whole vectors
+        g.op("matmul", across[2], flat[0]),
+        g.op("matmul", across[0], across[1]),
+    )  # fmt: skip
+
+
+@graph
+def matmul_trained_batches(g: Graph) -> Feeds:
+    """Products of heads whose operands are transposed views, as in the gradients of attention."""
+    b = Build(g)
+    q, k = (g.op("transpose", b.input(f32(2, 19, 3, 16)), perm=(0, 2, 1, 3)) for _ in range(2))
+    p = b.input(f32(2, 3, 19, 24))
+    v = b.input(f32(2, 3, 16, 24))
+    turned = [g.op("transpose", x, perm=(0, 1, 3, 2)) for x in (p, k, v)]
+    return b.out(
+        g.op("matmul", turned[0], q), g.op("matmul", q, turned[1]), g.op("matmul", turned[1], p),
+        g.op("matmul", turned[2], turned[1]),
+    )  # fmt: skip
+
+
+@graph
+def matmul_deep(g: Graph) -> Feeds:
+    """So deep, with so few results, that the depth is cut into parts; with an epilogue, and as a part of a row."""
+    b = Build(g)
+    x, d = b.input(f32(9001, 10)), b.input(f32(9001, 40))
+    y = g.op("matmul", g.op("transpose", x, perm=(1, 0)), d)
+    z = g.op("matmul", g.op("transpose", d, perm=(1, 0)), x)
+    biased = g.op("add", g.op("mul", y, b.const(np.float32(0.5))), b.input(f32(40)))
+    return b.out(biased, g.op("concat", g.op("reshape", z, shape=(400,)), b.input(f32(5)), axis=0))
+
+
+@graph
 def matmul_half(g: Graph) -> Feeds:
     """Layers and attention in half precision: rows in units of 16 bytes and not, both layouts of B, slots."""
     b = Build(g)

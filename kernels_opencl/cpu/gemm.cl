@@ -1,12 +1,23 @@
-/* C = A * packed B.  One work-item computes a range of row blocks by a range of panels; see gemm_micro.clh.
+/* C = A * B.  One work-item computes a range of row blocks by a range of panels; see gemm_micro.clh.
+ *
+ * B is packed in panels, or (GEMM_B_ROWS) lies in rows of any length, 8 columns at a time.
  *
  * A step is NPC panels, KC deep: they stay in the second-level cache while up to BLOCKS row blocks pass, whose sums wait
  * in private memory between the steps: B comes from memory once per BLOCKS * MR rows.  (Fetching the next step's panels
  * ahead was tried: no faster where B comes from memory, slower for few rows.)
  *
  * Blocks of A are copied before use: that converts them to float and applies the prologue once, and it makes the
- * strides between rows harmless (rows of A 4 KiB apart would share eight cache lines between twelve of them). */
+ * strides between rows (or, of a transposed A, columns) harmless: rows 4 KiB apart would share eight cache lines between
+ * twelve of them. */
 #include "gemm_micro.clh"
+
+#ifdef GEMM_B_ROWS
+#define PANEL(p, k) ((p) * 32 + (k) * b_k)
+#define PANEL_STEP b_k
+#else
+#define PANEL(p, k) (((p) * K + (k)) * 32)
+#define PANEL_STEP 32
+#endif
 
 /* this work-item's part of count things, which the items along d share as evenly as can be */
 FN int part_begin(int d, int count) { return (group_id(d) * count + group_count(d) - 1) / group_count(d); }
@@ -35,6 +46,23 @@ __attribute__((reqd_work_group_size(1, 1, 1))) KERNEL_ENTRY {
                 more = k0 + step < K;
                 for (int m0 = m_pass, i = 0; m0 < m_stop; m0 += MR, i++) {
                     const int rows = min(MR, m_stop - m0);
+#ifdef GEMM_A_COLUMNS
+                    GPTR(const TA) source = a + (a_base + m0 + k0 * a_k);
+#ifdef PROLOGUE_EMPTY
+                    if (m0 + 16 <= M) { /* of each vector the next one overwrites what is beyond MR */
+                        for (int k = 0; k < depth; k++) vstore16(TA_load_v(source, k * a_k), 0, block + k * MR);
+                    } else
+#endif
+                    {
+                        for (int k = 0; k < depth; k++) {
+                            for (int r = 0; r < rows; r++)
+                                block[k * MR + r] = PROLOGUE(TA_load(source, k * a_k + r), batch, m0 + r, k0 + k);
+                            for (int r = rows; r < MR; r++) block[k * MR + r] = 0.0f;
+                        }
+                    }
+                    const int another = m0 + 2 * MR <= M, next_ld = another ? a_k : 0;
+                    GPTR(const TA) next = source + (another ? MR : 0);
+#else
                     for (int r = 0; r < rows; r++) {
                         GPTR(const TA) source = a + (a_base + (m0 + r) * a_m + k0);
                         int k = 0;
@@ -48,11 +76,12 @@ __attribute__((reqd_work_group_size(1, 1, 1))) KERNEL_ENTRY {
                         for (int k = 0; k < depth; k += 16) vstore16((float16)(0.0f), 0, block + r * GEMM_LD + k);
                     GPTR(const TA) next = a + (a_base + min(m0 + MR, M - 1) * a_m + k0);
                     const int next_ld = m0 + 2 * MR <= M ? a_m : 0;
+#endif
                     for (int p = p0; p < min(p0 + NPC, p_end); p++) {
                         float16 *s = sums + (i * NPC + p - p0) * MR * 2;
-                        GPTR(const TB) panel = b + (b_base + (p * K + k0) * 32);
+                        GPTR(const TB) panel = b + (b_base + PANEL(p, k0));
                         const int n = p * 32;
-                        if (gemm_panel(rows, N - n, block, panel, depth, next, next_ld, s, k0 == 0, !more, c,
+                        if (gemm_panel(rows, N - n, block, panel, PANEL_STEP, depth, next, next_ld, s, k0 == 0, !more, c,
                                        c_base + m0 * c_m + n, c_m, batch, m0, n EPILOGUE_ARGUMENTS) || more)
                             continue;
 #define FINISH_OUT c
