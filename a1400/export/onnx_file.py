@@ -28,15 +28,16 @@ _BESIDE = 2**31 - 2**26
 
 def export_onnx(
     network: Network, path: str | os.PathLike[str], *, weights: Arrays | None = None, batch: int | None = None,
-    shapes: Mapping[str, tuple[int | None, ...]] | None = None,
+    shapes: Mapping[str, tuple[int | None, ...]] | None = None, metadata: Mapping[str, str] | None = None,
 ) -> None:  # fmt: skip
     """Write what ``network`` computes outside training to ``path``.
 
     ``weights`` (parameters and buffers by name) stand in place of the network's own.  The file takes any batch, or just
-    ``batch``; ``shapes`` gives inputs' sizes that the network leaves open besides.
+    ``batch``; ``shapes`` gives inputs' sizes that the network leaves open besides.  ``metadata`` goes into the file's.
     Raises :class:`ExportError` where ONNX has no operator for something, naming the layer.
     """
     model = onnx_model(network, weights=weights, batch=batch, shapes=shapes)
+    onnx.helper.set_model_props(model, dict(metadata or {}))
     target = Path(path)
     if model.ByteSize() > _BESIDE:
         onnx.save(model, target, save_as_external_data=True, location=f"{target.name}.data")

@@ -45,6 +45,13 @@ def test_a_model_runs_in_onnxruntime(name: str) -> None:
     _check(MODELS[name]())
 
 
+def test_metadata_travels_in_the_file(tmp_path: Any) -> None:
+    network = KerasNetwork(keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)]))
+    export_onnx(network, tmp_path / "net.onnx", metadata={"heard": "in metres", "a": "1"})
+    session = ort.InferenceSession(tmp_path / "net.onnx", providers=["CPUExecutionProvider"])
+    assert session.get_modelmeta().custom_metadata_map == {"heard": "in metres", "a": "1"}
+
+
 def test_a_fixed_batch_and_open_sizes(tmp_path: Any) -> None:
     model = keras.Sequential([keras.Input((None, 3)), keras.layers.GRU(2, return_sequences=True)])
     network = KerasNetwork(model)

@@ -1,0 +1,1 @@
+"""The examples' own code, on small data made on the spot."""
