@@ -34,7 +34,9 @@ class Runner:
         disable: Collection[str] = (),
     ) -> None:  # fmt: skip
         self.steps, self.device = steps, device
-        self._options: dict[str, Any] = {"precision": precision, "memory_limit": memory_limit, "disable": disable}
+        self._options: dict[str, Any] = {
+            "precision": precision, "memory_limit": memory_limit, "disable": _several(disable),
+        }  # fmt: skip
         self.states, self._shared = States(device), Weights(device)
         self._programs: OrderedDict[tuple[str, Signature], Program] = OrderedDict()
         network = steps.network
@@ -74,8 +76,9 @@ class Runner:
         self._programs.move_to_end((kind, of))
         return found
 
-    def _program(self, graph: Graph) -> Program:
-        return Program(graph, self.device, self.states, weights=self._shared, **self._options)
+    def _program(self, graph: Graph, *without: str) -> Program:
+        options = {**self._options, "disable": (*self._options["disable"], *without)}
+        return Program(graph, self.device, self.states, weights=self._shared, **options)
 
     @property
     def scale(self) -> float | None:
@@ -163,18 +166,21 @@ class Runner:
         for name, array in {**self.parameters(), **self.buffers()}.items():
             if not np.isfinite(array.astype(np.float32)).all():
                 return f"the weight {name!r} holds it already"
-        try:
-            search = self.steps.debugging(signature(batch.feeds()))
-            flags = self._program(search.graph).run(batch.feeds())[FLAGS]
-        except A1400Error as error:
-            return f"the layer could not be found: {error}"
-        entry = search.flags.origin(flags, [search.loss])
-        if entry is not None:
-            return f"it begins in {entry}"
-        entry = search.flags.origin(flags, search.gradients)
-        if entry is not None:
-            return f"all values are finite, but the gradient in {entry} is not"
+        for backward, text in ((False, "it begins in"), (True, "all values are finite, but not the gradient in")):
+            try:
+                search = self.steps.debugging(signature(batch.feeds()), backward)
+                # a flag fused with its value would be a program of its own for each
+                flags = self._program(search.graph, "fusion").run(batch.feeds())[FLAGS]
+            except A1400Error as error:
+                return f"the layer could not be found: {error}"
+            entry = search.flags.origin(flags, search.ends)
+            if entry is not None:
+                return f"{text} {entry}"
         return "it did not come again when the layer was looked for"
+
+
+def _several(names: Collection[str]) -> tuple[str, ...]:
+    return (names,) if isinstance(names, str) else tuple(names)
 
 
 def signature(feeds: Mapping[str, np.ndarray]) -> Signature:

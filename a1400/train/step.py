@@ -66,12 +66,11 @@ class Forward:
 
 @dataclass
 class Debugging:
-    """A step's graph whose only output is a flag per value; what to follow back from (values by ``id``)."""
+    """A step's graph whose only output is a flag per value; ``ends`` are the values (``id``) to follow back from."""
 
     graph: Graph
     flags: Flags
-    loss: int
-    gradients: tuple[int, ...]
+    ends: tuple[int, ...]
 
 
 @dataclass
@@ -122,16 +121,15 @@ class Steps:
         self._bind(made)
         return made.graph
 
-    def debugging(self, signature: Signature) -> Debugging:
-        """The step without its updates, to see which value is not finite."""
+    def debugging(self, signature: Signature, backward: bool) -> Debugging:
+        """The step without its updates, to see which value on the way to the loss or the gradients is not finite."""
         made = self._forward("search for what is not finite", signature, training=True)
-        graph = made.graph
         loss = self._loss(made)
-        found = tuple(id(t.value) for t in self._gradients(made, loss).values() if t is not None)
+        ends = tuple(id(t.value) for t in self._gradients(made, loss).values() if t is not None) if backward else ()
         flags = Flags()
-        flags.declare(graph)
+        flags.declare(made.graph)
         self._bind(made)
-        return Debugging(graph, flags, id(loss.value), found)
+        return Debugging(made.graph, flags, ends or (id(loss.value),))
 
     # ---- parts ---------------------------------------------------------------------------------------
     def _forward(self, title: str, signature: Signature, training: bool) -> Forward:

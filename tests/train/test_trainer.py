@@ -196,7 +196,7 @@ def network(middle: Any) -> FunctionNetwork:
     ("middle", "message"),
     [
         (lambda h: (h * 0.0 - 1.0).log(), r"the loss of step 1 \(epoch 1\) .* it begins in middle \(operation 'log'\)"),
-        (lambda h: (h * 0.0).sqrt(), r"the gradients of step 1 .* but the gradient in middle \(operation"),
+        (lambda h: (h * 0.0).sqrt(), r"the gradients of step 1 .* but not the gradient in middle \(operation"),
     ],
 )
 def test_the_layer_where_it_began_is_named_and_the_weights_stay(middle: Any, message: str, tmp_path: Path) -> None:
