@@ -43,10 +43,11 @@ MOST_ROWS = 64  # rows of a part: the general variant keeps their statistics in 
 _WIDE = tuple(dtypes.from_short(n) for n in ("f32", "f64"))
 
 
-def split(info: DeviceInfo, rows: int) -> tuple[int, int]:
+def split(info: DeviceInfo, rows: int, dtype: np.dtype) -> tuple[int, int]:
     """(S, chunk): parts enough to keep ``info`` busy, and few enough rows in each to sum them up one by one."""
     wanted = max(16, 4 * max(info.compute_units, 1))
-    chunk = min(MOST_ROWS, max(4, ceil_div(rows, wanted)))
+    most = 4 * MOST_ROWS if info.kind == "cpu" and dtype != np.float64 else MOST_ROWS
+    chunk = min(most, max(4, ceil_div(rows, wanted)))
     return ceil_div(rows, chunk), chunk
 
 

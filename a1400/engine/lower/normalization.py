@@ -151,7 +151,7 @@ def _row_gradient(lw: Lowering, node: Node) -> None:
         slots["WEIGHT"] = lw.slot(expressions.apply("mul", expressions.arg(0, wide), given), [scale], x.shape, groups)
     if (epilogue := lw.attached(node, "epilogue", x.shape, groups)) is not None:
         slots["EPILOGUE"] = epilogue
-    parts, chunk = gradient_kernel.split(lw.info, rows)
+    parts, chunk = gradient_kernel.split(lw.info, rows, x.dtype)
     part = lw.temporary((max(parts, 1), 2, n), wide)
     lw.launch(
         node.op, {"T": x.dtype, "OUT": target.dtype, "ACC": wide},
