@@ -39,7 +39,7 @@ from a1400.kernels.strided import ceil_div, strided
 
 CPU_QUERIES = 12  # rows of the CPU's micro-kernel
 #: keys that a work-item on a CPU holds with their gradients, by the largest head size: panels stay in its cache
-CPU_KEYS = {64: 256, 128: 128, 256: 64}
+CPU_KEYS = {64: 512, 128: 256, 256: 128}
 HEADS = tuple(CPU_KEYS)
 
 

@@ -108,8 +108,8 @@ def q_cases() -> Iterator[Case]:
     yield _case("q", "no_keys", 1, 1, 1, 2, 0, 16, 16)
     yield _case("q", "keys_mask", 2, 2, 2, 33, 40, 16, 24, mask="keys")
     yield _case("q", "bool_mask", 1, 2, 1, 17, 70, 24, 24, mask="bool", causal=True)
-    yield _case("q", "wide", 1, 1, 1, 35, 150, 128, 100)
-    yield _case("q", "widest", 1, 1, 1, 13, 70, 256, 250, causal=True)
+    yield _case("q", "wide", 1, 1, 1, 5, 70, 72, 100)
+    yield _case("q", "widest", 1, 1, 1, 4, 35, 136, 130, causal=True)
     for dtype, name in zip(HALVES, ("half", "bfloat")):
         yield _case("q", name, 1, 2, 2, 40, 50, 64, 40, dtype, bshd=True)
 
@@ -123,8 +123,8 @@ def kv_cases() -> Iterator[Case]:
     yield _case("kv", "causal_no_keys", 1, 1, 1, 40, 8, 16, 16, causal=True)
     yield _case("kv", "keys_mask", 2, 2, 2, 33, 40, 16, 24, mask="keys")
     yield _case("kv", "bool_mask", 1, 2, 1, 17, 70, 24, 24, mask="bool", causal=True)
-    yield _case("kv", "wide", 1, 1, 1, 35, 150, 128, 100)
-    yield _case("kv", "widest", 1, 1, 1, 13, 70, 256, 250, causal=True)
+    yield _case("kv", "wide", 1, 1, 1, 5, 70, 72, 100)
+    yield _case("kv", "widest", 1, 1, 1, 4, 35, 136, 130, causal=True)
     yield _case("kv", "whole_odd", 1, 6, 2, 55, 43, 20, 37, whole=True, gap=3, spread=3)
     yield _case("kv", "whole_even", 2, 2, 1, 101, 128, 64, 64, whole=True, bshd=True)
     yield _case("kv", "whole_causal", 1, 2, 1, 110, 110, 32, 32, whole=True, causal=True)
@@ -133,6 +133,7 @@ def kv_cases() -> Iterator[Case]:
     yield _case("kv", "whole_keys_mask", 2, 2, 2, 33, 40, 16, 24, whole=True, mask="keys")
     yield _case("kv", "whole_bool_mask", 1, 2, 1, 17, 70, 24, 24, whole=True, mask="bool", causal=True)
     yield _case("kv", "whole_wide", 1, 1, 1, 35, 50, 128, 100, whole=True)
+    yield _case("kv", "whole_widest", 1, 1, 1, 14, 50, 256, 200, whole=True)
     for dtype, name in zip(HALVES, ("half", "bfloat")):
         yield _case("kv", name, 1, 2, 2, 40, 50, 64, 40, dtype, bshd=True)
         yield _case("kv", f"whole_{name}", 1, 2, 2, 40, 50, 64, 40, dtype, bshd=True, whole=True)

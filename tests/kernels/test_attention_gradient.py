@@ -53,9 +53,10 @@ def test_references_are_the_gradients() -> None:
 @pytest.mark.parametrize("heads", [1, 3, 192])
 def test_items_hold_their_keys(cores: int, length: int, heads: int) -> None:
     values = {**scalars(1, heads, heads, length, length, 64, 64), "whole": 0}
-    splits = kernel.kv_splits(values, cores, 256)
+    most = kernel.CPU_KEYS[64]
+    splits = kernel.kv_splits(values, cores, most)
     each = -(-length // splits)
-    assert -(-each // 16) * 16 <= 256
+    assert -(-each // 16) * 16 <= most
     assert 1 <= kernel.q_splits(values, cores) <= -(-length // kernel.CPU_QUERIES)
 
 
@@ -66,6 +67,6 @@ def test_one_launch_where_it_keeps_the_cores_busy() -> None:
 
     assert whole(8, 4, 4, 128) and whole(1, 8, 4, 256)
     assert not whole(1, 8, 2, 128), "two heads of keys for four cores"
-    assert not whole(8, 4, 4, 257), "more keys than a work-item holds"
+    assert not whole(8, 4, 4, kernel.CPU_KEYS[64] + 1), "more keys than a work-item holds"
     assert not whole(8, 4, 4, 0) and not whole(8, 4, 4, 64, d=300)
     assert not kernel.is_whole(GPU, scalars(8, 4, 4, 128, 128, 64, 64))
