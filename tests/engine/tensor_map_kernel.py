@@ -13,6 +13,7 @@ from a1400.backends.cuda_device import CUDADevice
 from a1400.engine.device_array import DeviceArray
 from a1400.engine.executor import DeviceWeights, ExecutionContext
 from a1400.engine.plan import Plan
+from a1400.graph import Graph, Value
 from a1400.kernels.source import _read, kernel_root
 from a1400.memory.storage import ArenaPlan, Ref, Storage
 from tests.backends.fake_cupy import FakeCupy
@@ -82,8 +83,10 @@ def check_tensor_maps(fake: FakeCupy, device: CUDADevice, encoder: Any) -> None:
         Storage("output", nbytes, "y"),
     )  # fmt: skip
     calls = [Call([_map(x), _map(w), _map(between)], 1), Call([_map(between), _map(x), _map(y)], 2)]
+    graph = Graph()
+    graph.output("y", Value((ROWS, COLS), np.dtype(np.float32)))
     plan = Plan(
-        SimpleNamespace(outputs={"y": SimpleNamespace(shape=(ROWS, COLS), dtype=np.dtype(np.float32))}),  # type: ignore[arg-type]
+        graph,
         None,  # type: ignore[arg-type]
         [SimpleNamespace(call=call) for call in calls],  # type: ignore[misc]
         [x, w, between, y],

@@ -31,6 +31,22 @@ def test_disabled_passes_do_not_run() -> None:
     assert [n.op for n in b.graph.nodes] == ["add", "max"]
 
 
+def test_the_schedule_can_end_early() -> None:
+    """What gradients are taken of: patterns are recognised, nothing is fused."""
+    b = Build()
+    x = b.input(3, 8)
+    mean = b.graph.op("reduce", x, kind="mean", axes=(1,), keepdims=True)
+    middle = b.graph.op("sub", x, mean)
+    power = b.graph.op("reduce", b.graph.op("mul", middle, middle), kind="mean", axes=(1,), keepdims=True)
+    spread = b.graph.op("sqrt", b.graph.op("add", power, b.graph.constant(1e-5, x.dtype)))
+    b.graph.output("y", b.graph.op("exp", b.graph.op("div", middle, spread)))
+    report = optimize(b.graph, until="recognition")
+    assert report.passes[-1].name == "recognition"
+    assert [n.op for n in b.graph.nodes] == ["layer_norm", "exp"]
+    with pytest.raises(ValueError, match="no pass is called 'gradients'"):
+        optimize(b.graph, until="gradients")
+
+
 def test_report_counts_nodes_and_prints() -> None:
     b = Build()
     x = b.input(3, 4)

@@ -10,10 +10,14 @@ from a1400.memory.storage import View, dense_strides
 
 
 def merged_result(lw: Lowering, value: Value) -> View:
-    """Memory for [A, B, C, D] in [A, C, B, D] order when all its users turn it so, which makes that a view."""
+    """Memory for [A, B, C, D] in [A, C, B, D] order when its users turn it so, which makes that a view.
+
+    The gradient of attention reads what attention gave in either order.
+    """
     users = [n for n in lw.graph.nodes if value in n.inputs]
-    merged = users and all(n.op == "transpose" and n.attrs["perm"] == (0, 2, 1, 3) for n in users)
-    if not merged or value in lw.graph.outputs.values():
+    turned = [n for n in users if n.op == "transpose" and n.attrs["perm"] == (0, 2, 1, 3)]
+    others = [n for n in users if n not in turned and n.op != "attention_gradient"]
+    if not turned or others or value in lw.graph.outputs.values():
         return lw.result(value)
     a, b, c, d = value.shape
     memory = lw.result(value)
