@@ -82,17 +82,18 @@ def _reference(kind: str) -> Callable[..., Mapping[str, np.ndarray]]:
             places = list(product(*(range(k) for _, k, _, _, _ in axes)))
             where = [tuple(b + k * axis[3] for b, k, axis in zip(starts, tap, axes)) for tap in places]
             inside = [at for at in where if all(0 <= p < n for p, n in zip(at, size))]
-            coming = dy[(slice(None), *window)]
+            here: Any = (slice(None), *window)
+            coming = dy[here]
             left = np.ones(coming.shape, bool)
             limits = [s.get("lim_" + a, n) for a, n in zip("dhw", size)]
             near = [at for at in where if all(p < n for p, n in zip(at, limits))]
             counted = len(near if s.get("include_pad") else inside)
             for at in inside:
-                pixel = (slice(None), *at)
+                pixel: Any = (slice(None), *at)
                 if x is None or y is None:
                     dx[pixel] += coming / counted
                     continue
-                v, best = x[pixel], y[(slice(None), *window)]
+                v, best = x[pixel], y[here]
                 if kind == "max":
                     mine = left & ((v == best) | (np.isnan(v) & np.isnan(best)))
                     dx[pixel] += np.where(mine, coming, 0)

@@ -106,8 +106,10 @@ def _grid_sample_gradient(lw: Lowering, node: Node) -> None:
         raise UnsupportedOpError("grid_sample is implemented for two spatial axes")
     coming, image, points = (lw.dense(value) for value in (g, x, grid))
     to_image, to_points = (lw.result(value) for value in node.outputs)
+    b, h, w, c = x.shape
+    _, oh, ow, _ = grid.shape
     scalars = grid_gradient.gradient_scalars(
-        *x.shape, *grid.shape[1:3], node.attrs["mode"], node.attrs["padding"], bool(node.attrs["align_corners"])
+        b, h, w, c, oh, ow, node.attrs["mode"], node.attrs["padding"], bool(node.attrs["align_corners"])
     )
     types = {"T": x.dtype, "TG": grid.dtype}
     read = {"grid": lw.bind(points), "dy": lw.bind(coming)}
