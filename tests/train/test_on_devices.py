@@ -17,7 +17,9 @@ import pytest
 from a1400.backends.base import DeviceInfo
 from a1400.errors import NonFiniteError
 from a1400.train.callbacks import Callback
+from a1400.train.losses import SparseCategoricalCrossentropy
 from a1400.train.onnx_network import OnnxNetwork
+from a1400.train.optimizers import SGD
 from a1400.train.trainer import Trainer
 from tests.train import standin
 from tests.train.networks import digits, mlp, onnx_cnn
@@ -60,6 +62,49 @@ def test_an_onnx_model_learns_and_runs_elsewhere(device_info: DeviceInfo, tmp_pa
     made.export(tmp_path / "trained.onnx")
     session = onnxruntime.InferenceSession(str(tmp_path / "trained.onnx"), providers=["CPUExecutionProvider"])
     np.testing.assert_allclose(made.predict(x), session.run(None, {"x": x})[0], rtol=1e-4, atol=1e-5)
+
+
+def test_losses_of_an_exported_model_are_pytorchs(device_info: DeviceInfo, tmp_path: Path) -> None:
+    """Embeddings of pixels, LayerNorm, attention, GELU and a residual, trained by both for eight steps."""
+    import torch
+    from torch import nn
+
+    class Block(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.embed, self.place = nn.Linear(8, 16), nn.Parameter(torch.randn(8, 16) * 0.1)
+            self.norm, self.attention = nn.LayerNorm(16), nn.MultiheadAttention(16, 2, batch_first=True)
+            self.wide, self.narrow, self.top = nn.Linear(16, 32), nn.Linear(32, 16), nn.Linear(16, 10)
+
+        def forward(self, x: Any) -> Any:
+            h = self.embed(x) + self.place
+            n = self.norm(h)
+            h = h + self.attention(n, n, n, need_weights=False)[0]
+            h = h + self.narrow(nn.functional.gelu(self.wide(h)))
+            return self.top(h.mean(1))
+
+    torch.manual_seed(0)
+    model = Block().eval()
+    nn.init.normal_(model.attention.out_proj.bias, std=0.1)  # the exporter leaves out a bias of zeros
+    x, y = digits()
+    rows = [(torch.tensor(x[i : i + 24].reshape(-1, 8, 8)), torch.tensor(y[i : i + 24])) for i in range(0, 192, 24)]
+    path = tmp_path / "block.onnx"
+    torch.onnx.export(
+        model, (rows[0][0],), path, dynamo=True, input_names=["x"], output_names=["y"],
+        dynamic_shapes=({0: torch.export.Dim("n")},), verbose=False,
+    )  # fmt: skip
+    loss = SparseCategoricalCrossentropy(from_logits=True)
+    made = Trainer(path, loss, SGD(0.5, momentum=0.9), device=device_info.id)
+    assert sum(a.size for a in made.weights().values()) == sum(p.numel() for p in model.parameters())
+    optimizer, wanted = torch.optim.SGD(model.parameters(), 0.5, 0.9), []
+    for row, classes in rows:
+        optimizer.zero_grad()
+        value = nn.functional.cross_entropy(model(row), classes)
+        value.backward()
+        optimizer.step()
+        wanted.append(value.item())
+    got = [made.train_on_batch(*row)["loss"] for row in rows]
+    np.testing.assert_allclose(got, wanted, rtol=1e-4)
 
 
 def test_the_layer_that_gives_nan_first_is_named(device_info: DeviceInfo) -> None:
