@@ -7,12 +7,15 @@ narrows them; ``A1400_OPENCL_PLATFORMS`` keeps other OpenCL platforms out of the
 
 from __future__ import annotations
 
+import os
+
 import pytest
 
 from a1400.backends.base import Device, DeviceInfo
 
 # Loaded here and not by its entry point, which pyproject.toml switches off: that would import an installed copy.
 # Imported only in functions below, so that pytest can explain its assertions.
+os.environ.setdefault("KERAS_BACKEND", "torch")  # before anything imports Keras, whose own default is TensorFlow
 pytest_plugins = ("a1400.pytest_plugin", "pytester")
 
 

@@ -31,6 +31,7 @@ class Plan:
     ``seconds``: least time of a turn; ``budget``: an engine's time for one model in all.
 
     ``starts``: measure cold and warm starts and memory; else engines keep what their own caches hold.
+    ``base``: name and title of the engine that others are compared with.
     """
 
     rounds: int
@@ -40,6 +41,7 @@ class Plan:
     starts: bool = True
     budget: float = 30.0
     patience: float = 120.0
+    base: tuple[str, str] = (BASE, "ONNX Runtime")
 
 
 def model(
@@ -59,7 +61,7 @@ def model(
             except EngineFailed as failed:
                 cell["failure"] = str(failed)
                 show(f"  {engine.title}: {failed}")
-        judge(cells, folder, reference)
+        judge(cells, folder, reference, plan.base)
         for name, cell in cells.items():
             if cell.get("failure") and name in workers:
                 show(f"  {name}: {cell['failure']}")
@@ -72,7 +74,7 @@ def model(
                 cells[name].setdefault("failure", str(failed))
             else:
                 cells[name].update(told if plan.starts else {})
-    figures(row, times)
+    figures(row, times, plan.base[0])
     return row
 
 
@@ -122,21 +124,24 @@ def rounds(
 
 
 # ---- answers ------------------------------------------------------------------------------------------
-def judge(cells: Mapping[str, dict[str, Any]], folder: Path, reference: Path | None) -> None:
-    """Compare each engine's outputs with ONNX Runtime's and the reference's; one that is wrong has failed."""
+def judge(
+    cells: Mapping[str, dict[str, Any]], folder: Path, reference: Path | None,
+    base: tuple[str, str] = Plan.base,
+) -> None:  # fmt: skip
+    """Compare each engine's outputs with the base's and the reference's; one that is wrong has failed."""
     made = {name: _arrays(folder / f"{name}.npz") for name in cells if (folder / f"{name}.npz").exists()}
     true = _arrays(reference) if reference is not None else None
     for name, arrays in made.items():
         if name == PEAK.name:
             continue
-        against = {"error_reference": true, "error": made.get(BASE) if name != BASE else None}
+        against = {"error_reference": true, "error": made.get(base[0]) if name != base[0] else None}
         for key, wanted in against.items():
             if wanted is None:
                 continue
             worst = error(arrays, wanted)
             cells[name][key] = worst
             if not worst <= TOLERANCE:
-                whose = "the float64 reference" if key == "error_reference" else "ONNX Runtime"
+                whose = "the float64 reference" if key == "error_reference" else base[1]
                 cells[name]["failure"] = f"wrong answer: {worst:.1e} of the output's scale away from {whose}"
 
 
@@ -160,10 +165,10 @@ def error(got: Sequence[np.ndarray], wanted: Sequence[np.ndarray]) -> float:
 
 
 # ---- figures ------------------------------------------------------------------------------------------
-def figures(row: dict[str, Any], times: Mapping[str, Mapping[int, Sequence[float]]]) -> None:
+def figures(row: dict[str, Any], times: Mapping[str, Mapping[int, Sequence[float]]], base: str = BASE) -> None:
     """Add to each cell: median of the rounds' medians, quartiles, best, GFLOP/s, share of the peak, ratios.
 
-    ``ratio`` is ONNX Runtime's time over the engine's: the median over the rounds that both ran in.
+    ``ratio`` is the base's time over the engine's: the median over the rounds that both ran in.
     """
     cells = row["engines"]
     by_round = {name: {i: statistics.median(runs) for i, runs in found.items()} for name, found in times.items()}
@@ -191,5 +196,5 @@ def figures(row: dict[str, Any], times: Mapping[str, Mapping[int, Sequence[float
                 ratios = [by_round[other][i] / by_round[name][i] for i in both]
                 cell.setdefault("ratios", {})[other] = statistics.median(ratios)
     for cell in cells.values():
-        if BASE in cell.get("ratios", {}):
-            cell["ratio"] = cell["ratios"][BASE]
+        if base in cell.get("ratios", {}):
+            cell["ratio"] = cell["ratios"][base]
