@@ -146,7 +146,7 @@ def _nd_cases() -> Iterator[Case]:
     yield _nd_case("duplicates", (3, 2), (20, 1))
     yield _nd_case("wild", (4, 5), (30, 2), wild=3)
     yield _nd_case("clamped", (4, 5), (30, 2), "add", wild=3, clamp=True)
-    yield _nd_case("embedding", (9, 130), (140, 1), "add", wild=1)
+    yield _nd_case("embedding", (9, 70), (70, 1), "add", wild=1)
     yield _nd_case("embedding_clamped", (5, 16), (9, 1), "add", (F32, I32), wild=2, clamp=True)
     yield _nd_case("deep", (2, 3, 2, 3, 2, 3), (2, 5, 6))
     for reduction in REDUCTIONS:
@@ -168,7 +168,7 @@ def _columns(s: Scalars, t: Tunables) -> tuple[Grid, Grid]:
 
 
 _PIECES = 16  # work-items that keep a CPU's cores evenly busy
-_WORTH = 16384  # updates that are worth reading the indices several times
+_WORTH = 4096  # updates that are worth reading the indices several times
 _TYPES = {"T": dtypes.ALL, "TI": INDEX_TYPES}
 _SIZES = "\n".join(f"int n{d}" for d in range(RANK))
 
