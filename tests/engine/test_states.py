@@ -12,6 +12,7 @@ from a1400.errors import GraphError, InputError
 from a1400.graph import Graph
 from a1400.graph.graph import UPDATED, Value, evaluate
 from a1400.graph.tensor import Tensor
+from a1400.optimizer import PASSES
 
 F32 = np.dtype(np.float32)
 
@@ -33,7 +34,9 @@ class Build:
             self.graph.update(name, value.value)
 
 
-def check_runs(build: Build, device: Device, feeds: dict[str, np.ndarray] | None = None) -> Program:
+def check_runs(
+    build: Build, device: Device, feeds: dict[str, np.ndarray] | None = None, disable: tuple[str, ...] = ()
+) -> Program:
     """Three runs give what the references give, in the outputs and in the states."""
     feeds = feeds or {}
     held, states = dict(build.held), States(device)
@@ -44,7 +47,7 @@ def check_runs(build: Build, device: Device, feeds: dict[str, np.ndarray] | None
         wanted.append((results, dict(held)))
     for name, array in build.held.items():
         states.allocate(name, array)
-    program = Program(build.graph, device, states)
+    program = Program(build.graph, device, states, disable=disable)
     for results, after in wanted:
         got = program.run(feeds)
         assert got.keys() == results.keys()
@@ -96,6 +99,32 @@ def test_updates_elsewhere(device: Device) -> None:
     b.state("unchanged", 2)
     assert in_place(b.graph) == {"r"}
     check_runs(b, device)
+
+
+def random_build(seed: int) -> Build:
+    """Sums of each other's results, turned, flipped and reduced; some are updates, some outputs."""
+    rng, b = np.random.default_rng(seed), Build()
+    values = [b.state(f"s{i}", 4, 4) for i in range(rng.integers(1, 5))]
+    for _ in range(rng.integers(3, 14)):
+        x, y = (values[rng.integers(len(values))] for _ in range(2))
+        x = values[-1] if rng.random() < 0.4 else x
+        values.append([
+            x + y, x * 0.5 + y, x.transpose((1, 0)), x.slice((3, 0), (4, 4), (-1, 1)), x.reshape((16,)).reshape((4, 4)),
+            x.sum((0,), keepdims=True) + y,
+        ][rng.integers(6)])  # fmt: skip
+    for name in b.held:
+        b.update(**{name: values[-1 - rng.integers(len(values))]})
+    b.graph.output("y", values[rng.integers(len(values))].value)
+    return b
+
+
+def test_updates_of_random_graphs(device: Device) -> None:
+    places = 0
+    for seed in range(40):
+        b = random_build(seed)
+        places += len(in_place(b.graph))
+        check_runs(b, device, disable=tuple(PASSES))
+    assert places > 20
 
 
 def test_a_cycle_of_updates_is_broken() -> None:
