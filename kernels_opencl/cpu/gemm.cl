@@ -19,6 +19,13 @@
 #define PANEL_STEP 32
 #endif
 
+/* from where on a panel fetches of the next block: columns lie far apart, and each is fetched by one panel only */
+#ifdef GEMM_A_COLUMNS
+#define NEXT(p) (next + ((p) - p0) * depth / (p_stop - p0) * next_ld)
+#else
+#define NEXT(p) next
+#endif
+
 /* this work-item's part of count things, which the items along d share as evenly as can be */
 FN int part_begin(int d, int count) { return (group_id(d) * count + group_count(d) - 1) / group_count(d); }
 FN int part_end(int d, int count) { return ((group_id(d) + 1) * count + group_count(d) - 1) / group_count(d); }
@@ -77,12 +84,13 @@ __attribute__((reqd_work_group_size(1, 1, 1))) KERNEL_ENTRY {
                     GPTR(const TA) next = a + (a_base + min(m0 + MR, M - 1) * a_m + k0);
                     const int next_ld = m0 + 2 * MR <= M ? a_m : 0;
 #endif
-                    for (int p = p0; p < min(p0 + NPC, p_end); p++) {
+                    const int p_stop = min(p0 + NPC, p_end);
+                    for (int p = p0; p < p_stop; p++) {
                         float16 *s = sums + (i * NPC + p - p0) * MR * 2;
                         GPTR(const TB) panel = b + (b_base + PANEL(p, k0));
                         const int n = p * 32;
-                        if (gemm_panel(rows, N - n, block, panel, PANEL_STEP, depth, next, next_ld, s, k0 == 0, !more, c,
-                                       c_base + m0 * c_m + n, c_m, batch, m0, n EPILOGUE_ARGUMENTS) || more)
+                        if (gemm_panel(rows, N - n, block, panel, PANEL_STEP, depth, NEXT(p), next_ld, s, k0 == 0, !more,
+                                       c, c_base + m0 * c_m + n, c_m, batch, m0, n EPILOGUE_ARGUMENTS) || more)
                             continue;
 #define FINISH_OUT c
 #define ROW_AT(r) (c_base + (m0 + (r)) * c_m)
