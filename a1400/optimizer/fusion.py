@@ -44,6 +44,8 @@ _PROLOGUE_FLOPS = {"reduce": 64, "matmul": 1}
 _PROLOGUE_FLOPS_OTHERS = 8
 #: every column block of a matrix product computes its prologue again: only narrow ones take one
 _MATMUL_PROLOGUE_COLUMNS = 128
+#: on CPUs an epilogue fills the registers that its kernel's sums are in: random numbers are better made by themselves
+_CPU_EPILOGUE_FLOPS = 72
 _HEAVY = ("conv", "matmul", "matmul_joined", "conv_transpose")
 
 
@@ -115,6 +117,9 @@ class _Fuser:
         self.groups = group_regions(self.graph, self.regions, set(self.plan.attached))
 
     def _try_epilogue(self, region: Region, expr: Expr, operands: list[Value]) -> None:
+        info = self.ctx.info
+        if info is not None and info.kind == "cpu" and _flops(expr) > _CPU_EPILOGUE_FLOPS:
+            return
         hosts = [(v, v.producer) for v in operands if v.producer is not None and self._can_host(v.producer, v, region)]
         # the heaviest op, and the latest of those: the other operands are there by then
         hosts.sort(key=lambda h: (h[1].op in _HEAVY, self.order[id(h[1])]), reverse=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 
 from a1400.graph.graph import Node, Value
 from a1400.optimizer.slots import epilogue_groups, slot_operand_ok
+from tests.kernels.test_pointwise_plan import CPU
 from tests.optimizer.graphs import Build, count, find
 
 
@@ -216,3 +218,13 @@ def test_slot_coordinates_of_reductions_cover_the_output() -> None:
             assert y.producer is not None
             groups = epilogue_groups(y.producer)
             assert math.prod(y.shape[d] for g in groups for d in g) == y.size
+
+
+@pytest.mark.parametrize("kind", ["cpu", "gpu"])
+def test_random_numbers_are_an_epilogue_but_on_cpus(kind: str) -> None:
+    b = Build()
+    y = b.op("matmul", b.input(6, 5), b.const(5, 4))
+    bits = b.op("philox0", b.graph.op("iota", shape=(6, 4)), *(b.number(k, np.uint32) for k in range(5)))
+    b.finish(b.op("where", b.op("gt", bits, b.number(1 << 30, np.uint32)), y, b.number(0)))
+    b.check(info=dataclasses.replace(CPU, kind=kind))
+    assert ("epilogue" in find(b.graph, "matmul").attrs) == (kind == "gpu")

@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 
 from a1400.backends.base import Device
+from a1400.engine.program import Program
+from a1400.engine.states import States
 from a1400.errors import InputError
 from a1400.graph.graph import Graph, evaluate
 from a1400.graph.tensor import Tensor
@@ -15,7 +17,7 @@ from a1400.optimizer import optimize
 from a1400.train import optimizers, schedules
 from a1400.train.loss_scale import LossScale
 from a1400.train.optimizers import Optimizer
-from tests.train.reference import array, keras, on_device
+from tests.train.reference import array, keras
 
 CASES: list[tuple[str, dict[str, Any]]] = [
     ("SGD", {}),
@@ -38,8 +40,8 @@ CASES: list[tuple[str, dict[str, Any]]] = [
 SHAPES = ((5, 4), (7,))
 
 
-def _graph(optimizer: Optimizer, count: int) -> Graph:
-    """A step over ``count`` parameters in one flat array, as the trainer writes it."""
+def _graph(optimizer: Optimizer, count: int, in_place: bool = False) -> Graph:
+    """A step over ``count`` parameters in one flat array, as the trainer writes it; ``in_place``: of states."""
     graph = Graph("step")
     f32 = np.dtype(np.float32)
     places = [int(np.prod(SHAPES[i])) for i in range(count)]
@@ -47,14 +49,17 @@ def _graph(optimizer: Optimizer, count: int) -> Graph:
     gradients = [Tensor(graph, graph.input(f"g{i}", (n,), f32)) for i, n in enumerate(places)]
     gradients = optimizer.clip_each(gradients)
     gradient = gradients[0].op("concat", *gradients[1:], axis=0) if count > 1 else gradients[0]
-    p = Tensor(graph, graph.input("p", flat, f32))
-    slots = {n: Tensor(graph, graph.input(n, flat, f32)) for n in optimizer.slots}
+    memory = graph.state if in_place else graph.input
+    p = Tensor(graph, memory("p", flat, f32))
+    slots = {n: Tensor(graph, memory(n, flat, f32)) for n in optimizer.slots}
     hyper = Tensor(graph, graph.input("hyper", (optimizer.hyper_size,), f32))
     new, updated = optimizer.update(p, gradient, slots, hyper, optimizer.global_factor([gradient]))
     assert set(updated) == set(slots) and all(v.shape == flat and v.dtype == f32 for v in (new, *updated.values()))
-    graph.output("p.next", new.value)
-    for name, value in updated.items():
-        graph.output(f"{name}.next", value.value)
+    for name, value in {"p": new, **updated}.items():
+        if in_place:
+            graph.update(name, value.value)
+        else:
+            graph.output(f"{name}.next", value.value)
     return graph
 
 
@@ -88,18 +93,24 @@ def test_a_step_is_one_node(name: str, config: dict[str, Any]) -> None:
     assert len(nodes) <= limit and all(n.op == "pointwise" for n in nodes), str(graph)
 
 
-def test_a_step_on_the_device(device: Device) -> None:
+def test_steps_on_the_device_are_made_in_place(device: Device) -> None:
     optimizer = optimizers.Adam(0.01, amsgrad=True, weight_decay=0.01, global_clipnorm=1.0)
     rng = np.random.default_rng(5)
-    graph = _graph(optimizer, 2)
-    sizes = {n: v.shape for n, v in graph.inputs.items() if n != "hyper"}
-    feeds = {n: np.abs(rng.standard_normal(s)).astype(np.float32) for n, s in sizes.items()}
-    feeds["hyper"] = optimizer.hyper(3)
-    want = evaluate(graph, feeds)
-    got, plan = on_device(graph, feeds, device)
-    for name, value in want.items():
-        np.testing.assert_allclose(got[name], value, rtol=3e-6, atol=1e-6, err_msg=name)
-    assert sum(launch.call.spec.name == "pointwise_1x4" for launch in plan.launches) == 1
+    graph, states = _graph(optimizer, 2), States(device)
+    values = {n: np.abs(rng.standard_normal(27)).astype(np.float32) for n in ("p", *optimizer.slots)}
+    for name, value in values.items():
+        states.allocate(name, value)
+    program = Program(_graph(optimizer, 2, in_place=True), device, states)
+    for step in range(3):
+        feeds = {f"g{i}": rng.standard_normal(n).astype(np.float32) for i, n in enumerate((20, 7))}
+        feeds["hyper"] = optimizer.hyper(step)
+        made = evaluate(graph, {**values, **feeds})
+        values = {n: made[f"{n}.next"] for n in values}
+        assert not program.run(feeds)
+        for name, value in values.items():
+            np.testing.assert_allclose(states.read(name), value, rtol=3e-6, atol=1e-6, err_msg=name)
+    (step_launch,) = (launch.call for launch in program.plan.launches if launch.call.spec.name == "pointwise_1x4")
+    assert all(ref.storage.kind == "state" for ref in step_launch.buffers.values())
 
 
 def test_rates_and_errors() -> None:
