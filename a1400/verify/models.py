@@ -68,8 +68,7 @@ def prepare_model(path: Path, items: Sequence[str], settings: Settings) -> Asked
         arrays = inputs.random_inputs(source.inputs, settings.dims, settings.shapes, notes, settings.seed)
         label = f"random, seed {settings.seed}"
         return Asked(path, settings, [(label, label, arrays)], notes, digest)
-    options: dict[str, Any] = dict.fromkeys(("size", "mean", "std", "scale", "layout", "channels"))
-    given = inputs.gather(source.inputs, items, {**options, "fit": "crop"}, settings.dims, settings.shapes)
+    given = inputs.gather(source.inputs, items, inputs.Reading.of(source), settings.dims, settings.shapes)
     feeds = [(", ".join(feed.labels), "given as files", feed.arrays) for feed in given.feeds]
     for _, _, arrays in feeds:
         _check(source.inputs, arrays)
