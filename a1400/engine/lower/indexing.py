@@ -19,7 +19,7 @@ def _values(node: Node) -> list[Value]:
 def _gather(lw: Lowering, node: Node) -> None:
     x, index = _values(node)
     axis = node.attrs["axis"]
-    view, places, target = lw.dense(x), lw.dense(index), lw.result(node.output)
+    view, places, target = lw.contiguous(x), lw.dense(index), lw.result(node.output)
     outer = int(np.prod(x.shape[:axis], dtype=np.int64))
     inner = int(np.prod(x.shape[axis + 1 :], dtype=np.int64))
     n, count = x.shape[axis], index.size
