@@ -21,8 +21,8 @@ _LINE = 60.0
 class Display:
     """Shows nothing: ``verbose=0``, and the base of the others."""
 
-    def begin_epoch(self, epoch: int, epochs: int, steps: int | None, done: int = 0) -> None:
-        """``epoch`` counts from 0; ``done`` of its ``steps`` batches lie before the first one that is shown."""
+    def begin_epoch(self, title: str, steps: int | None, done: int = 0) -> None:
+        """An epoch, or a walk of its own; ``done`` of its ``steps`` batches lie before the first one that is shown."""
 
     def step(self, done: int, samples: int, logs: Mapping[str, float]) -> None:
         """``done`` batches are through; the last had so many ``samples``."""
@@ -40,9 +40,9 @@ class Display:
 class Lines(Display):
     """One line per epoch, and one a minute inside long ones."""
 
-    def begin_epoch(self, epoch: int, epochs: int, steps: int | None, done: int = 0) -> None:
+    def begin_epoch(self, title: str, steps: int | None, done: int = 0) -> None:
         """Start the clock."""
-        self._title = f"Epoch {epoch + 1}/{epochs}"
+        self._title = title
         self._steps, self._done, self._samples = steps, done, 0
         self._start = self._last = self._now = time.perf_counter()
         self._first = done
@@ -86,11 +86,11 @@ class Bar(Lines):
         self._console = console or Console()
         self._progress: Progress | None = None
 
-    def begin_epoch(self, epoch: int, epochs: int, steps: int | None, done: int = 0) -> None:
+    def begin_epoch(self, title: str, steps: int | None, done: int = 0) -> None:
         """A new bar."""
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-        super().begin_epoch(epoch, epochs, steps, done)
+        super().begin_epoch(title, steps, done)
         self._progress = Progress(
             TextColumn("{task.description}"), BarColumn(bar_width=24), MofNCompleteColumn(),
             TextColumn("{task.fields[numbers]}"), TimeRemainingColumn(compact=True),

@@ -198,7 +198,7 @@ class Trainer:
         """The rest of the current epoch."""
         epoch = self.epoch
         calls.call("epoch_begin", epoch, {})
-        show.begin_epoch(epoch, epochs, source.steps, self.batch)
+        show.begin_epoch(f"Epoch {epoch + 1}/{epochs}", source.steps, self.batch)
         coming = source.batches(epoch - self._first, self.batch)
         with Prefetcher(coming, interrupted=lambda: interrupts.asked) as batches:
             for batch in batches:
@@ -258,7 +258,7 @@ class Trainer:
         show = display(verbose)
         with ExitStack() as stack:
             stack.callback(show.close)
-            show.begin_epoch(0, 1, source.steps)
+            show.begin_epoch("Evaluation", source.steps)
             logs = self._over(source, "test", calls, None, show)
             show.end_epoch(logs)
         return logs
@@ -293,7 +293,7 @@ class Trainer:
         show, parts = display(verbose), list[dict[str, np.ndarray]]()
         with ExitStack() as stack:
             stack.callback(show.close)
-            show.begin_epoch(0, 1, source.steps)
+            show.begin_epoch("Prediction", source.steps)
             calls.call("predict_begin", {})
             for number, batch in enumerate(_walk(source, None)):
                 calls.call("predict_batch_begin", number, {})

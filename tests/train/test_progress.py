@@ -15,7 +15,7 @@ def test_lines_have_loss_metrics_speed_and_time(capsys: CaptureFixture[str], mon
     now = [100.0]
     monkeypatch.setattr(progress.time, "perf_counter", lambda: now[0])
     show = Lines()
-    show.begin_epoch(1, 5, 400)
+    show.begin_epoch("Epoch 2/5", 400)
     for done in range(1, 41):
         now[0] += 2
         show.step(done, 32, {"loss": 0.5, "accuracy": 0.875})
@@ -29,7 +29,7 @@ def test_lines_have_loss_metrics_speed_and_time(capsys: CaptureFixture[str], mon
 def test_the_bar_shows_where_it_stands() -> None:
     text = io.StringIO()
     show = Bar(Console(file=text, force_terminal=True, width=120))
-    show.begin_epoch(0, 2, 10, 4)
+    show.begin_epoch("Epoch 1/2", 10, 4)
     show.step(10, 32, {"loss": 1.25})
     bar = text.getvalue()
     assert "Epoch 1/2" in bar and "10/10" in bar and "loss 1.2500" in bar and "samples/s" in bar
