@@ -236,9 +236,9 @@ def _signature(call: KernelCall, language: str) -> str:
     arguments = ", ".join(items)
     x, y, z = call.geometry()[1]
     if language == "opencl":
-        # Without a size, a compiler may use so many registers that fewer work-items fit than the launch has.  One that is
-        # alone in its group writes its own vectors: Intel's compiler need not make a second, vectorised kernel out of
-        # it, which would take it three quarters of its time.
+        # Without a size, a compiler may use so many registers that fewer work-items fit than the launch has.
+        # A work-item that is alone in its group writes its own vectors: Intel's compiler need not make a second,
+        # vectorised kernel out of it, which would take it three quarters of its time.
         lone = "__attribute__((vec_type_hint(float16))) "
         hint = f"__attribute__((reqd_work_group_size({x}, {y}, {z}))) " if x * y * z > 1 else lone
         return f"#define KERNEL_ENTRY __kernel {hint}void {call.spec.name}({arguments})"
