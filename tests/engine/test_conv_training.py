@@ -55,7 +55,7 @@ def test_training(ways: str, device: Device) -> None:
     assert names.count("pool_gradient_max") == names.count("pool_max") == 1
     winograd = [name for name in names if name.startswith("conv_winograd")]
     if device.info.kind == "cpu" and ways != "direct":
-        assert winograd.count("conv_winograd_filter") == 2 and "conv" not in names
+        assert winograd.count("conv_winograd_filter") == 2 and names.count("conv") <= 1
     else:
         assert not winograd and names.count("conv") == 4 and names.count("conv_filter_gradient") == 2
     got = ExecutionContext(plan, device, DeviceWeights(device)).run(feeds)
