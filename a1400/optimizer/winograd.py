@@ -3,6 +3,9 @@ attribute ``algorithm``.
 
 The attribute names the kernel (:mod:`a1400.kernels.conv_winograd`) and does not change what the node means; the
 lowering obeys it.  Chosen for the shapes and the device at hand, by :mod:`a1400.kernels.conv_winograd_choice`.
+
+A convolution that a largest element is sought in while training stays as it is: where a picture is flat, elements are
+equal, and Winograd's rounding, which hangs on the place in its tile, would say which of them takes the gradient.
 """
 
 from __future__ import annotations
@@ -14,6 +17,7 @@ from a1400.kernels import conv_filter_winograd
 from a1400.kernels.conv_shape import conv_scalars
 from a1400.kernels.conv_winograd import TYPES
 from a1400.kernels.conv_winograd_choice import choose
+from a1400.ops import OPS
 from a1400.optimizer.rewriter import Context
 
 
@@ -22,13 +26,28 @@ def winograd(ctx: Context) -> None:
     if ctx.info is None:
         return
     found: Counter[str] = Counter()
+    users = ctx.graph.users() if any(node.op == "pool_gradient" for node in ctx.graph.nodes) else {}
     for node in ctx.graph.nodes:
         find = {"conv": _kernel, "conv_filter_gradient": _filter_kernel}.get(node.op)
-        if find is not None and (kernel := find(ctx, node)):
+        if find is not None and not _sought_in(node, users) and (kernel := find(ctx, node)):
             node.attrs = {**node.attrs, "algorithm": kernel}
             found[kernel] += 1
     ctx.count(found.total())
     ctx.result.notes += [f"{kernel} x {count}" for kernel, count in found.items()]
+
+
+def _sought_in(node: Node, users: dict[int, list[Node]]) -> bool:
+    """Whether the result of ``node``, through elementwise ops, is what a pool's gradient seeks the largest in."""
+    seen, waiting = set(), [node.output]
+    while waiting:
+        value = waiting.pop()
+        for user in users.get(id(value), ()):
+            if user.op == "pool_gradient" and user.inputs[1] is value:
+                return True
+            if OPS[user.op].pointwise and id(user) not in seen:
+                seen.add(id(user))
+                waiting += user.outputs
+    return False
 
 
 def _kernel(ctx: Context, node: Node) -> str | None:

@@ -13,8 +13,12 @@ import torch
 from keras import layers
 
 import a1400.keras
+from a1400.autodiff import gradients
 from a1400.backends.base import DeviceInfo
 from a1400.errors import InputError, NonFiniteError
+from a1400.graph.graph import Graph
+from a1400.graph.tensor import Tensor
+from a1400.optimizer.winograd import _sought_in
 from a1400.train.callbacks import Callback
 from tests.train import standin
 
@@ -248,6 +252,22 @@ def test_nan_names_the_layer(numpy_engine: None) -> None:
     model.layers[0].set_weights([np.full((4, 6), np.nan), np.zeros(6)])
     with pytest.raises(NonFiniteError, match=r"dense.*kernel"):
         accelerated.fit(x, y, verbose=0)
+
+
+def test_winograd_keeps_away_from_what_a_largest_element_is_sought_in() -> None:
+    """Its rounding would say which of equal elements takes the gradient: flat pictures have many."""
+    graph = Graph()
+    x = Tensor(graph, graph.input("x", (1, 8, 8, 16), np.dtype("f4")))
+    options = {"strides": (1, 1), "dilations": (1, 1), "low": (1, 1), "high": (1, 1)}
+    w = Tensor(graph, graph.input("w", (16, 16, 3, 3), np.dtype("f4")))
+    first = x.op("conv", w, groups=1, **options)
+    largest = {"kind": "max", "kernel": (2, 2), "strides": (2, 2), "dilations": (1, 1), "low": (0, 0), "high": (0, 0)}
+    pooled = (first + 1.0).op("pool", **largest, out=(4, 4), count_include_pad=False)
+    second = pooled.op("conv", w, groups=1, **options)
+    gradients(graph, second.sum().value, [graph.inputs["w"]])
+    users = graph.users()
+    sought = [_sought_in(node, users) for node in graph.nodes if node.op == "conv"]
+    assert sought[:2] == [True, False]
 
 
 def _tutorial() -> Any:
