@@ -94,6 +94,7 @@ KERNEL_ENTRY {
                     attention_changes(weights + r * LD, changes + r * LD, seen, visible + MR, inverse[r], delta[r]);
                 }
                 if (!whole) continue;
+                attention_blank(changes, count, here);
                 for (int d = 0; d < D; d += 32)
                     attention_panel(count, D - d, changes, again + d * keys, here, out + d, WIDE, 1, ones);
                 attention_store(out, WIDE, count, D, scale, dqp + s * dq_s, dq_s);

@@ -82,6 +82,7 @@ KERNEL_ENTRY {
                         attention_changes(scores + r * LD, changes + r * LD, seen, visible, 1.0f, delta[r]);
                     }
                     sums[i] = sums[i] * rescale + lanes_across_sum(part);
+                    attention_blank(changes, count, visible);
                     for (int d = 0; d < D; d += 32)
                         attention_panel(count, D - d, changes, again + d * packed, visible, out + d, WIDE, t0 == 0, alpha);
                 }
