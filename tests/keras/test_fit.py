@@ -279,22 +279,28 @@ def _tutorial() -> Any:
     ])  # fmt: skip
 
 
-def test_the_tutorials_network_learns_on_a_device_as_in_keras(device_info: DeviceInfo, tmp_path: Path) -> None:
-    """Loss after each of the first 20 steps, and what the exported file says in ONNX Runtime."""
-    import onnxruntime as ort
-
+def learn_beside_keras(device: str, steps: int) -> tuple[Any, np.ndarray]:
+    """The tutorial's network, accelerated on ``device``, after ``steps`` steps with Keras's losses; its pictures."""
     numbers = np.random.default_rng(0)
     x = np.maximum(numbers.normal(size=(160, 20, 20, 1)), 0).astype("f")  # zeros, as dark pictures have
     x[:, :4] = 0
     y = numbers.integers(0, 10, 160)
     plain = _tutorial()
-    accelerated = a1400.keras.accelerate(_tutorial(), device=device_info.id)
+    accelerated = a1400.keras.accelerate(_tutorial(), device=device)
     for model in (plain, accelerated):
         model.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"])
-    for step in range(20):
+    for step in range(steps):
         part = slice(step % 5 * 32, step % 5 * 32 + 32)
         mine, theirs = (m.train_on_batch(x[part], y[part]) for m in (accelerated, plain))
         np.testing.assert_allclose(mine, theirs, rtol=1e-4, err_msg=f"step {step}")
+    return accelerated, x
+
+
+def test_the_tutorials_network_learns_on_a_device_as_in_keras(device_info: DeviceInfo, tmp_path: Path) -> None:
+    """Loss after each of the first 50 steps, and what the exported file says in ONNX Runtime."""
+    import onnxruntime as ort
+
+    accelerated, x = learn_beside_keras(device_info.id, 50)
     accelerated.export(tmp_path / "net.onnx")
     session = ort.InferenceSession(tmp_path / "net.onnx", providers=["CPUExecutionProvider"])
     found = session.run(None, {session.get_inputs()[0].name: x[:9]})[0]
