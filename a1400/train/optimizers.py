@@ -183,7 +183,10 @@ class Adam(Optimizer):
         return {"momentum": 0.0, "velocity": 0.0, **({"velocity_hat": 0.0} if self.amsgrad else {})}
 
     def _hyper(self, step: int, rate: float) -> list[float]:
-        return [rate * math.sqrt(1 - self.beta_2 ** (step + 1)) / (1 - self.beta_1 ** (step + 1))]
+        """In float32, as Keras has it: 1 - 0.999 is off by 1e-5 there, and curves would part by as much."""
+        one, count = np.float32(1), np.float32(step + 1)
+        first, second = (one - np.power(np.float32(beta), count) for beta in (self.beta_1, self.beta_2))
+        return [float(np.float32(rate) * np.sqrt(second) / first)]
 
     def _step(self, p: Tensor, g: Tensor, s: Slots, h: Iterator[Tensor]) -> tuple[Tensor, Slots]:
         m = s["momentum"] + (g - s["momentum"]) * (1 - self.beta_1)
