@@ -75,6 +75,8 @@ KERNEL_ENTRY {
                         part[r] = attention_weights(scores + r * LD, seen, visible, base[r]);
                     }
                     sums[i] = sums[i] * rescale + lanes_across_sum(part);
+                    /* a last panel of half the width takes more rows than the scores' product made */
+                    if ((DV - 1) % 32 < 16) attention_blank(scores, rows, visible);
                     for (int d = 0; d < DV; d += 32)
                         attention_panel(rows, DV - d, scores, value_panels + d * packed, visible, out + d, WIDE, t0 == 0,
                                         alpha);
