@@ -321,6 +321,11 @@ class Model:
         nodes = dict(self._source.node_ops)
         return Explanation(self.name, f"{info.name} ({info.id})", nodes, entry.plan, self._precision)
 
+    def launch_count(self) -> int:
+        """How many kernels the latest plan launches; 0 while there is none."""
+        with self._lock:
+            return len(next(reversed(self._plans.values())).plan.launches) if self._plans else 0
+
     def memory(self) -> MemoryReport:
         """Bytes the latest plan needs."""
         return MemoryReport.of(self._latest())

@@ -1,0 +1,94 @@
+"""A process that runs cases of ONNX's suite: names come in on stdin, one result as JSON goes out for each.
+
+Started by :mod:`tests.onnx_suite.runner`, so that a case that crashes or hangs is a result and not the end.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import sys
+import time
+import traceback
+import unittest
+import warnings
+from typing import Any
+
+import numpy as np
+
+
+def _seed() -> None:
+    """The cases' arrays come from NumPy's global random state, when they are loaded."""
+    np.random.seed(0)
+    random.seed(0)
+
+
+def load_suite(backend: Any) -> dict[str, type[unittest.TestCase]]:
+    """ONNX's test classes by name, with the arrays that a fixed seed gives."""
+    import onnx.backend.test
+
+    _seed()
+    with warnings.catch_warnings(), np.errstate(all="ignore"):
+        warnings.simplefilter("ignore")
+        suite = onnx.backend.test.BackendTest(backend, __name__)
+    return suite.test_cases
+
+
+def main(device_id: str) -> None:
+    """Serve cases on a device (``opencl:0``; empty: the best) until stdin ends."""
+    answers = os.fdopen(os.dup(1), "w", buffering=1)
+    os.dup2(2, 1)  # what cases print goes elsewhere
+    from a1400.onnx_backend import A1400Backend, A1400Rep
+
+    made: list[A1400Rep] = []
+
+    from a1400.backends.registry import find
+
+    chosen = find(None, device_id or None).id
+
+    class Recorded(A1400Backend):
+        @classmethod
+        def supports_device(cls, device: str) -> bool:
+            return device == "CPU"  # each case once
+
+        @classmethod
+        def is_compatible(cls, model: Any, device: str = "CPU", **kwargs: Any) -> bool:
+            return True  # the error that follows says why not
+
+        @classmethod
+        def prepare(cls, model: Any, device: str = "CPU", **kwargs: Any) -> A1400Rep:
+            made.append(A1400Backend.prepare(model, chosen, **kwargs))
+            return made[-1]
+
+    found = load_suite(Recorded)
+    cases = {name: cls for cls in found.values() for name in dir(cls) if name.startswith("test_")}
+    names = sorted(name.removesuffix("_cpu") for name in cases if name.endswith("_cpu"))
+    kind = {cls: cls.__name__.removeprefix("OnnxBackend").removesuffix("ModelTest") for cls in cases.values()}
+    kinds = {name: kind[cases[f"{name}_cpu"]] for name in names}
+    answers.write(json.dumps({"kinds": kinds}) + "\n")
+    for line in sys.stdin:
+        name = line.strip()
+        made.clear()
+        answers.write(json.dumps(_run(cases[f"{name}_cpu"], name, made)) + "\n")
+
+
+def _run(cls: type[unittest.TestCase], name: str, made: list[Any]) -> dict[str, Any]:
+    began = time.perf_counter()
+    result: dict[str, Any] = {"name": name, "status": "passed", "error": ""}
+    try:
+        cls(f"{name}_cpu").debug()
+    except unittest.SkipTest as skip:
+        result.update(status="failed", error=f"skipped: {skip}")
+    except Exception as error:
+        text = " ".join(str(error).split())
+        result.update(status="failed", error=f"{type(error).__name__}: {text}"[:600])
+        if os.environ.get("A1400_DEBUG"):
+            traceback.print_exc()
+    result["seconds"] = round(time.perf_counter() - began, 4)
+    result["launches"] = sum(rep.launches() for rep in made)
+    return result
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])
