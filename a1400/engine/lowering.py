@@ -8,7 +8,7 @@ every other op has a function in ``a1400/engine/lower/`` that asks for its opera
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -162,7 +162,7 @@ class Lowering:
         """A constant array as a dense view on a weight storage."""
         if array.nbytes <= 64:
             # scalars recur as fresh arrays in every trace: share them by content
-            array = self._scalars.setdefault((array.dtype.str + str(array.shape), array.tobytes()), array)
+            array = self._scalars.setdefault((f"{array.dtype}{array.shape}", array.tobytes()), array)
         storage = self.weights.get((array,), ("plain",), lambda a: a)
         return View(storage, array.dtype, array.shape, dense_strides(array.shape))
 
@@ -369,6 +369,11 @@ def _reshape(lw: Lowering, node: Node) -> None:
         view = lw.dense(node.inputs[0]).reshape(node.output.shape)  # type: ignore[arg-type]
     assert view is not None
     lw.views[id(node.output)] = view
+
+
+@lowers("bitcast")
+def _bitcast(lw: Lowering, node: Node) -> None:
+    lw.views[id(node.output)] = replace(lw.view(node.inputs[0]), dtype=node.output.dtype)  # type: ignore[arg-type]
 
 
 @lowers("iota")

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
+import ml_dtypes
 import numpy as np
 
 from a1400 import dtypes
 
-#: dtype short name -> (bits of the mantissa without the hidden one, smallest exponent of a normal number)
-_FORMATS = {"f64": (52, -1022), "f32": (23, -126), "f16": (10, -14), "bf16": (7, -126)}
 #: values smaller than this part of the scale are results of cancellation: ULPs are then counted at that magnitude
 _FLOOR = 2.0**-8
 
@@ -60,7 +59,8 @@ def figures(got: np.ndarray, expected: np.ndarray) -> tuple[float, float]:
     difference = np.where(np.isfinite(difference), difference, np.inf)
     finite = np.abs(e[np.isfinite(e)])
     scale = float(finite.max()) if finite.size and finite.max() else 1.0
-    bits, lowest = _FORMATS[dtypes.short(got.dtype)]
+    kind = ml_dtypes.finfo(got.dtype)
+    bits, lowest = int(kind.nmant), int(kind.minexp)
     at = np.maximum(np.where(np.isfinite(e), np.abs(e), 1.0), scale * _FLOOR)
     exponent = np.maximum(np.frexp(at)[1] - 1, lowest)
     return float(difference.max() / scale), float((difference / np.ldexp(1.0, exponent - bits)).max())

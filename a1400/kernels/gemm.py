@@ -35,6 +35,7 @@ from a1400.kernels.spec import Case, KernelSpec, Scalars, Slot, Tunable, Tunable
 
 SHORT = ("f32", "f16", "bf16")
 _ALL = tuple(dtypes.from_short(n) for n in (*SHORT, "f64", "i32", "i64", "u32", "u64", "i16", "u16", "i8", "u8"))
+BYTES = tuple(dtypes.from_short(n) for n in ("i8", "u8"))
 _SMALL_FLOATS = tuple(dtypes.from_short(n) for n in SHORT)
 _ACC = tuple(dtypes.from_short(n) for n in ("f32", "f64", "i32", "i64", "u32", "u64"))
 _SLOTS = (
@@ -57,7 +58,9 @@ def choose_tunables(info: DeviceInfo, scalars: Scalars) -> Mapping[str, int]:
 
 
 def accumulator(dtype: np.dtype) -> np.dtype:
-    """The type in which products of ``dtype`` are summed when nothing else is asked for."""
+    """The type in which products of ``dtype`` are summed when nothing else is asked for; int32 for 8-bit integers."""
+    if np.dtype(dtype) in BYTES:
+        return np.dtype(np.int32)
     return dtypes.from_short(dtypes.info(dtype).register_short)
 
 

@@ -21,6 +21,7 @@ from a1400.kernels.expr import Expr, topological
 from a1400.kernels.pointwise_ops import OPS
 
 _SMALL = {"i8": "char", "i16": "short", "u8": "uchar", "u16": "ushort"}
+_LOW_INTS = ("i4", "u4", "i2", "u2")
 
 
 def register_type(dtype: np.dtype, width: int) -> str:
@@ -125,6 +126,8 @@ def _operation(node: Expr, inner: list[_Printed], width: int) -> _Printed:
         raise TypeError(f"{op.name} needs a floating operand")
     if node.dtype != np.bool_ and (small := _SMALL.get(dtypes.short(node.dtype))):
         text = _wrap(text, small, dtypes.info(node.dtype).register, width)
+    elif dtypes.short(node.dtype) in _LOW_INTS:
+        text = f"a_wrap_{dtypes.short(node.dtype)}({text})"
     return _Printed(text, mask)
 
 
@@ -145,20 +148,30 @@ def _cast(node: Expr, value: _Printed, width: int) -> _Printed:
     text = value.text
     if source == np.bool_ and width > 1:
         text = f"(-{_mask_to(value, 'int', width)})"  # mask lanes 0/-1 become 0/1
-    small = _SMALL.get(dtypes.short(target))
+    small, name = _SMALL.get(dtypes.short(target)), dtypes.short(target)
+    if name in _LOW_INTS:  # from floats through int, then modulo a power of two
+        if width == 1:
+            return _Printed(f"a_wrap_{name}(({to})({'(int)' if dtypes.is_float(source) else ''}({text})))")
+        if source == np.bool_ or dtypes.info(source).register != "int":
+            text = f"convert_int{width}({text})"
+        return _Printed(f"a_wrap_{name}({text if to == 'int' else f'convert_{to}{width}({text})'})")
     if width == 1:
         if small:
             if dtypes.is_float(source):  # float to small: through int, so that values wrap as NumPy's do
                 return _Printed(f"({to})({small})(int)({text})")
             return _Printed(f"({to})({small})({text})")
-        rounded = {"f16": "a_round_f16", "bf16": "a_round_bf16"}.get(dtypes.short(target))
         text = f"({to})({text})"
-        return _Printed(f"{rounded}({text})" if rounded else text)
+        return _Printed(f"a_round_{name}({text})" if _rounds(target) else text)
     source_register = "int" if source == np.bool_ else dtypes.info(source).register
     if small:
         through = f"convert_int{width}({text})" if dtypes.is_float(source) else text
         return _Printed(f"convert_{to}{width}(convert_{small}{width}({through}))")
     if source_register != to:
         text = f"convert_{to}{width}({text})"
-    rounded = {"f16": "a_round_f16", "bf16": "a_round_bf16"}.get(dtypes.short(target))
-    return _Printed(f"{rounded}_v{width}({text})" if rounded else text)
+    lanes = "" if dtypes.is_low(target) else f"_v{width}"  # those of few bits are overloaded
+    return _Printed(f"a_round_{name}{lanes}({text})" if _rounds(target) else text)
+
+
+def _rounds(target: np.dtype) -> bool:
+    """Whether a register holds more numbers than ``target`` has."""
+    return dtypes.is_float(target) and dtypes.short(target) not in ("f32", "f64")

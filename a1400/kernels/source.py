@@ -67,6 +67,10 @@ def program_text(call: KernelCall, language: str) -> str:
     parts = [_read(root / ("prelude.clh" if language == "opencl" else "prelude.cuh"))]
     if call.variant.vector_width > 1:
         parts.append(_read(root / "cpu/vectors.clh"))
+    if _low_bits(call):
+        parts.append(_read(root / ("low_bits.clh" if language == "opencl" else "low_bits.cuh")))
+        if call.variant.vector_width > 1:
+            parts.append(_read(root / "cpu/low_bits_vectors.clh"))
     parts.append(_types(call))
     defines = {**call.spec.defines, **call.variant.defines}
     parts.extend(f"#define {name} {value}" for name, value in sorted(defines.items()))
@@ -77,6 +81,15 @@ def program_text(call: KernelCall, language: str) -> str:
     parts.append(f'#line 1 "{source_path(call.spec, call.variant, language).name}"')
     parts.append(source_text(call.spec, call.variant, language))
     return "\n".join(parts) + "\n"
+
+
+def _low_bits(call: KernelCall) -> bool:
+    """Whether the program touches types of few bits; others are spared the text."""
+    codes = [code for code in call.slots.values() if code is not None]
+    named = [dtypes.from_short(p.type) for p in call.spec.params if p.kind != "scalar" and p.type not in call.types]
+    used = [*call.types.values(), *named, *(o.dtype for code in codes for o in code.operands)]
+    used += [node.dtype for code in codes for node in topological(code.exprs)]
+    return any(map(dtypes.is_low, used))
 
 
 def _types(call: KernelCall) -> str:

@@ -1,6 +1,7 @@
 """Convolution and pooling over channels-last activations ``x[N, *spatial, C]`` (1 to 3 spatial axes).
 
 ``conv(x, w[OC, C/groups, *K])`` with strides, dilations, low, high, groups -> ``[N, *out, OC]``; a bias is an ``add``.
+8-bit integers, of either sign each, give int32.
 ``conv_transpose(x, w[C, OC/groups, *K])`` with strides, dilations, low, high, output_padding, groups.
 ``pool(kind=max|average|lp, kernel, strides, dilations, low, high, out, count_include_pad, p)``: ``out`` gives the
 spatial output sizes (ceil mode is a larger ``out``); padding never counts but with ``count_include_pad``, and then only
@@ -16,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from a1400.graph.graph import Value
-from a1400.ops.registry import Result, op, require, widen
+from a1400.ops.registry import Result, op, product_dtype, require, widen
 
 _LISTS = ("strides", "dilations", "low", "high", "output_padding", "kernel", "out")
 
@@ -32,7 +33,9 @@ def _normalise(attrs: dict[str, Any], spatial: int) -> None:
 
 def _conv(attrs: dict[str, Any], x: Value, w: Value) -> list[Result]:
     spatial = x.rank - 2
-    require(spatial >= 1 and w.rank == x.rank and x.dtype == w.dtype, f"convolution of {x} with weights {w}")
+    dtype = product_dtype(x.dtype, w.dtype)
+    require(spatial >= 1 and w.rank == x.rank and dtype is not None, f"convolution of {x} with weights {w}")
+    assert dtype is not None
     _normalise(attrs, spatial)
     groups = int(attrs["groups"])
     oc, cg = w.shape[:2]
@@ -46,13 +49,13 @@ def _conv(attrs: dict[str, Any], x: Value, w: Value) -> list[Result]:
         size = x.shape[1 + d] + attrs["low"][d] + attrs["high"][d]
         require(size >= extent, f"convolution window {extent} is larger than the padded input {size}")
         out.append((size - extent) // attrs["strides"][d] + 1)
-    return [((x.shape[0], *out, oc), x.dtype)]
+    return [((x.shape[0], *out, oc), dtype)]
 
 
 def _conv_reference(attrs: dict[str, Any], x: np.ndarray, w: np.ndarray) -> np.ndarray:
     (shape, dtype), *_ = _conv(dict(attrs), Value(x.shape, x.dtype), Value(w.shape, w.dtype))
     groups, spatial = attrs["groups"], x.ndim - 2
-    wide = np.float64 if x.dtype.kind not in "iub" else x.dtype
+    wide = np.float64 if x.dtype.kind not in "iub" else dtype
     sizes = [max(n + lo + hi, 0) for n, lo, hi in zip(x.shape[1:-1], attrs["low"], attrs["high"])]
     padded = np.zeros((x.shape[0], *sizes, x.shape[-1]), wide)
     inside = (slice(max(lo, 0), max(lo, 0) + n) for n, lo in zip(x.shape[1:-1], attrs["low"]))

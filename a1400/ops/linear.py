@@ -1,4 +1,7 @@
-"""``matmul``: NumPy semantics (1-D operands, broadcast batches); any numeric dtype, accumulated wide."""
+"""``matmul``: NumPy semantics (1-D operands, broadcast batches); any numeric dtype, accumulated wide.
+
+8-bit integers, of either sign each, give int32.
+"""
 
 from __future__ import annotations
 
@@ -8,11 +11,13 @@ import numpy as np
 
 from a1400.graph.graph import Value
 from a1400.graph.tensor import Tensor
-from a1400.ops.registry import Backward, Result, broadcast, gradient, op, require, widen
+from a1400.ops.registry import Backward, Result, broadcast, gradient, op, product_dtype, require, widen
 
 
 def _matmul(attrs: dict[str, Any], a: Value, b: Value) -> list[Result]:
-    require(a.rank > 0 and b.rank > 0 and a.dtype == b.dtype, f"cannot multiply {a} by {b}")
+    dtype = product_dtype(a.dtype, b.dtype)
+    require(a.rank > 0 and b.rank > 0 and dtype is not None, f"cannot multiply {a} by {b}")
+    assert dtype is not None
     sa = a.shape if a.rank > 1 else (1, *a.shape)
     sb = b.shape if b.rank > 1 else (*b.shape, 1)
     require(sa[-1] == sb[-2], f"cannot multiply {list(a.shape)} by {list(b.shape)}: inner sizes differ")
@@ -21,12 +26,13 @@ def _matmul(attrs: dict[str, Any], a: Value, b: Value) -> list[Result]:
         del shape[-2]
     if b.rank == 1:
         del shape[-1]
-    return [(tuple(shape), a.dtype)]
+    return [(tuple(shape), dtype)]
 
 
 def _reference(attrs: dict[str, Any], a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    wide = np.float64 if a.dtype.kind not in "iub" else a.dtype
-    return np.matmul(widen(a).astype(wide), widen(b).astype(wide)).astype(a.dtype)
+    dtype = product_dtype(a.dtype, b.dtype)
+    wide = np.float64 if a.dtype.kind not in "iub" else dtype
+    return np.matmul(widen(a).astype(wide), widen(b).astype(wide)).astype(dtype)
 
 
 op("matmul", "linear", _matmul, _reference)

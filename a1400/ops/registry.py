@@ -142,6 +142,16 @@ def widen(x: np.ndarray) -> np.ndarray:
     return x.astype(np.float32) if x.dtype.itemsize == 2 and x.dtype.kind not in "iub" else x
 
 
+def product_dtype(a: np.dtype, b: np.dtype) -> np.dtype | None:
+    """The type of sums of products: int32 for 8-bit integers of either sign, else that of both; None if they differ."""
+    if {a, b} <= _BYTES:
+        return np.dtype(np.int32)
+    return a if a == b else None
+
+
+_BYTES = {np.dtype(np.int8), np.dtype(np.uint8)}
+
+
 def wide_dtype(dtype: np.dtype) -> np.dtype:
     """What sums and statistics of a floating tensor are kept in: float32 for half types, else ``dtype`` itself."""
     return np.dtype(np.float32) if dtype.itemsize == 2 else np.dtype(dtype)

@@ -138,7 +138,7 @@ class _Fuser:
         if any(self._reads_early(v, region) for v in node.outputs[1:]):
             return False
         out = region.root.output.dtype
-        if not _kernel_has_slot(node, out):
+        if dtypes.is_low(out) or not _kernel_has_slot(node, out):
             return False
         return out != np.bool_ and value.dtype != np.bool_ and dtypes.is_float(out) == dtypes.is_float(value.dtype)
 

@@ -95,7 +95,7 @@ def parse_feeds(content: Mapping[str, Any]) -> dict[str, np.ndarray]:
 
 def _wide(array: np.ndarray) -> np.ndarray:
     array = np.asarray(array)
-    return array.astype(np.float64) if array.dtype not in dtypes.ALL or dtypes.is_float(array.dtype) else array
+    return array.astype(np.float64) if array.dtype not in dtypes.EVERY or dtypes.is_float(array.dtype) else array
 
 
 def _argument(argument: HostArgument, numbers: Mapping[int, int]) -> dict[str, Any]:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
+from a1400 import dtypes
 from a1400.engine.lower.slots import without_rounding
 from a1400.engine.lowering import Lowering, lowers, operand_buffer
 from a1400.graph.graph import Node
@@ -46,11 +48,11 @@ def emit_results(lw: Lowering, exprs: Sequence[Expr], views: Sequence[View], tar
     bodies = expressions.substitute_all(exprs, numbers)
     bodies = [without_rounding(body, target.dtype) for body, target in zip(bodies, targets)]
     code = SlotCode(bodies[0], tuple(operands), tuple(bodies[1:]))
-    rank, dtypes = len(sizes), [t.dtype for t in targets]
-    variant = kernel.choose_pointwise_variant(lw.info, code, *dtypes, rank=rank)
+    rank, kinds = len(sizes), [t.dtype for t in targets]
+    variant = kernel.choose_pointwise_variant(lw.info, code, *kinds, rank=rank)
     names = kernel.output_names(len(targets))
     lw.launch(
-        kernel.spec_name(rank, len(targets)), {kind: dtype for (_, kind), dtype in zip(names, dtypes)},
+        kernel.spec_name(rank, len(targets)), {name: dtype for (_, name), dtype in zip(names, kinds)},
         {name: target.ref() for (name, _), target in zip(names, targets)},
         kernel.scalars(lw.info, sizes, [(t.offset, walk) for t, walk in zip(targets, walks)]),
         variant=variant.name, slots={"BODY": (code, arguments)},
@@ -68,6 +70,8 @@ def emit_copy(lw: Lowering, source: View, target: View) -> None:
     """Launch a plain copy between two views of one shape; transpositions have a kernel of their own."""
     if target.size == 0:
         return
+    if source.dtype == target.dtype and dtypes.is_low(source.dtype):  # no kernel of its own for bytes that only move
+        source, target = (replace(view, dtype=dtypes.word(view.dtype)) for view in (source, target))
     if source.dtype == target.dtype and (scalars := _transposition(source, target)) is not None:
         scalars |= {"x_off": source.offset, "y_off": target.offset}
         buffers = {"x": source.ref(), "y": target.ref()}

@@ -22,7 +22,7 @@ from a1400.frontends.onnx.training import TrainingMode, find_buffers, find_weigh
 from a1400.frontends.signature import ShapeDtype
 from a1400.graph.graph import MAX_ELEMENTS, Graph, Value
 
-OLDEST_OPSET = 7
+OLDEST_OPSET = 1
 
 
 class OnnxModel:
@@ -52,7 +52,7 @@ class OnnxModel:
         }
         self.outputs: dict[str, ShapeDtype] = dict(self._root.outputs)
         for input_name, signature in self.inputs.items():
-            if signature.dtype is None or signature.dtype not in dtypes.ALL:
+            if signature.dtype is None or signature.dtype not in dtypes.EVERY:
                 kind = signature.dtype or "not a numeric tensor"
                 raise UnsupportedOpError(f"input {input_name!r} is {kind}; this kind of input is not supported")
         self.node_ops: dict[str, str] = {n.label: n.op for n in self._root.nodes}

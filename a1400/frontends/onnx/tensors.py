@@ -22,16 +22,23 @@ _DTYPES: dict[int, np.dtype] = {
     _T.DOUBLE: np.dtype(np.float64), _T.UINT32: np.dtype(np.uint32), _T.UINT64: np.dtype(np.uint64),
     _T.BFLOAT16: np.dtype(ml_dtypes.bfloat16), _T.FLOAT8E4M3FN: np.dtype(ml_dtypes.float8_e4m3fn),
     _T.FLOAT8E4M3FNUZ: np.dtype(ml_dtypes.float8_e4m3fnuz), _T.FLOAT8E5M2: np.dtype(ml_dtypes.float8_e5m2),
-    _T.FLOAT8E5M2FNUZ: np.dtype(ml_dtypes.float8_e5m2fnuz), _T.INT4: np.dtype(ml_dtypes.int4),
-    _T.UINT4: np.dtype(ml_dtypes.uint4),
+    _T.FLOAT8E5M2FNUZ: np.dtype(ml_dtypes.float8_e5m2fnuz), _T.FLOAT8E8M0: np.dtype(ml_dtypes.float8_e8m0fnu),
+    _T.FLOAT4E2M1: np.dtype(ml_dtypes.float4_e2m1fn), _T.INT4: np.dtype(ml_dtypes.int4),
+    _T.UINT4: np.dtype(ml_dtypes.uint4), _T.INT2: np.dtype(ml_dtypes.int2), _T.UINT2: np.dtype(ml_dtypes.uint2),
 }  # fmt: skip
-_PACKED = (_T.INT4, _T.UINT4)
+#: bits of the types that share a byte in a file, the first element in the lowest bits
+_PACKED = {_T.INT4: 4, _T.UINT4: 4, _T.FLOAT4E2M1: 4, _T.INT2: 2, _T.UINT2: 2}
 _INT32_FIELD: dict[int, type] = {
     _T.INT32: np.int32, _T.INT16: np.int16, _T.INT8: np.int8, _T.UINT16: np.uint16, _T.UINT8: np.uint8,
     _T.BOOL: np.bool_, _T.FLOAT16: np.uint16, _T.BFLOAT16: np.uint16, _T.FLOAT8E4M3FN: np.uint8,
-    _T.FLOAT8E4M3FNUZ: np.uint8, _T.FLOAT8E5M2: np.uint8, _T.FLOAT8E5M2FNUZ: np.uint8, _T.INT4: np.uint8,
-    _T.UINT4: np.uint8,
+    _T.FLOAT8E4M3FNUZ: np.uint8, _T.FLOAT8E5M2: np.uint8, _T.FLOAT8E5M2FNUZ: np.uint8, _T.FLOAT8E8M0: np.uint8,
+    **dict.fromkeys(_PACKED, np.uint8),
 }  # fmt: skip
+# types that this version of onnx may not have yet
+for _name, _dtype in (("FLOAT6E2M3", ml_dtypes.float6_e2m3fn), ("FLOAT6E3M2", ml_dtypes.float6_e3m2fn)):
+    if _name in dict(_T.DataType.items()):
+        _number = _T.DataType.Value(_name)
+        _DTYPES[_number], _INT32_FIELD[_number] = np.dtype(_dtype), np.uint8
 
 
 def type_name(elem_type: int) -> str:
@@ -75,8 +82,8 @@ def tensor_array(proto: onnx.TensorProto, external: ExternalData, where: str) ->
         strings[:] = [bytes(s) for s in proto.string_data]
         return strings.reshape(shape)
     dtype = dtype_of(proto.data_type, where)
-    packed = proto.data_type in _PACKED
-    nbytes = (count + 1) // 2 if packed else count * dtype.itemsize
+    bits = _PACKED.get(proto.data_type, 0)
+    nbytes = (count * bits + 7) // 8 if bits else count * dtype.itemsize
     if proto.data_location == _T.EXTERNAL:
         entries = {e.key: e.value for e in proto.external_data}
         raw = external.read(
@@ -91,9 +98,9 @@ def tensor_array(proto: onnx.TensorProto, external: ExternalData, where: str) ->
         if raw.size != nbytes:
             raise ModelFileError(f"{where}: {raw.size} bytes of data, shape {list(shape)} of {dtype} needs {nbytes}")
     else:
-        return _frozen(_typed_field(proto, dtype, count, packed, where).reshape(shape))
-    if packed:
-        return _frozen(_unpack(raw, count, dtype).reshape(shape))
+        return _frozen(_typed_field(proto, dtype, count, bits, where).reshape(shape))
+    if bits:
+        return _frozen(_unpack(raw, count, bits, dtype).reshape(shape))
     array = raw.view(dtype if dtype != np.bool_ else np.uint8)
     if dtype == np.bool_:
         array = array != 0  # any other byte value would be undefined behaviour as a NumPy bool
@@ -107,7 +114,7 @@ def _frozen(array: np.ndarray) -> np.ndarray:
     return array
 
 
-def _typed_field(proto: onnx.TensorProto, dtype: np.dtype, count: int, packed: bool, where: str) -> np.ndarray:
+def _typed_field(proto: onnx.TensorProto, dtype: np.dtype, count: int, bits: int, where: str) -> np.ndarray:
     kind = proto.data_type
     if kind == _T.FLOAT:
         values = np.array(proto.float_data, np.float32)
@@ -121,9 +128,9 @@ def _typed_field(proto: onnx.TensorProto, dtype: np.dtype, count: int, packed: b
         storage = _INT32_FIELD[kind]
         wide = np.array(proto.int32_data, np.int32)
         values = wide != 0 if storage is np.bool_ else wide.astype(storage)
-        if packed:
-            _require_count(where, values.size, (count + 1) // 2)
-            return _unpack(values, count, dtype)
+        if bits:
+            _require_count(where, values.size, (count * bits + 7) // 8)
+            return _unpack(values, count, bits, dtype)
         if values.dtype != dtype:
             values = values.view(dtype)
     _require_count(where, values.size, count)
@@ -135,13 +142,13 @@ def _require_count(where: str, found: int, needed: int) -> None:
         raise ModelFileError(f"{where}: {found} elements of data, its shape needs {needed}")
 
 
-def _unpack(raw: np.ndarray, count: int, dtype: np.dtype) -> np.ndarray:
-    nibbles = np.empty(raw.size * 2, np.uint8)
-    nibbles[0::2], nibbles[1::2] = raw & 15, raw >> 4
-    values = nibbles[:count].astype(np.int8)
-    if dtype == ml_dtypes.int4:
-        values = np.where(values > 7, values - 16, values).astype(np.int8)
-    return values.astype(dtype)
+def _unpack(raw: np.ndarray, count: int, bits: int, dtype: np.dtype) -> np.ndarray:
+    """Elements of ``bits`` bits each, the first in the lowest, as one byte each."""
+    each = 8 // bits
+    parts = np.empty((raw.size, each), np.uint8)
+    for k in range(each):
+        parts[:, k] = (raw >> (k * bits)) & ((1 << bits) - 1)
+    return parts.reshape(-1)[:count].view(dtype)
 
 
 def sparse_array(proto: onnx.SparseTensorProto, external: ExternalData, where: str) -> np.ndarray:

@@ -63,7 +63,7 @@ class Tracer:
         self.graph.remove_dead()
         for node in self.graph.nodes:
             for value in node.outputs:
-                if value.dtype not in dtypes.ALL:
+                if value.dtype not in dtypes.EVERY:
                     raise UnsupportedOpError(
                         f"node {node.sources[0]!r} computes in {value.dtype}, which is not supported"
                     )

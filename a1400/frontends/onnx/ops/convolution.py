@@ -9,7 +9,7 @@ import numpy as np
 from a1400.errors import GraphError
 from a1400.frontends.onnx.context import Ctx
 from a1400.frontends.onnx.ops.registry import translates
-from a1400.frontends.onnx.windows import read_pads, read_windows, spatial_list
+from a1400.frontends.onnx.windows import Windows, read_pads, read_windows, spatial_list
 from a1400.graph.graph import Value
 
 
@@ -23,6 +23,11 @@ def _checked(c: Ctx, x: Value, w: Value) -> tuple[int, ...]:
     if declared is not None and declared != w.shape[2:]:
         raise GraphError(f"kernel_shape {list(declared)} does not fit weights {list(w.shape)}")
     return w.shape[2:]
+
+
+def convolution_windows(c: Ctx, x: Value, w: Value) -> Windows:
+    """Where the windows of the node's convolution of x[N,C,*S] with w[OC,C/groups,*K] go."""
+    return read_windows(c, x.shape[2:], _checked(c, x, w))
 
 
 def _sums(c: Ctx, op: str, x: Value, w: Value, **attrs: Any) -> Value:
@@ -48,7 +53,7 @@ def conv(c: Ctx) -> Value:
 
 def convolve(c: Ctx, x: Value, w: Value, bias: Value | None) -> Value:
     """Convolution with the node's window attributes."""
-    p = read_windows(c, x.shape[2:], _checked(c, x, w))
+    p = convolution_windows(c, x, w)
     y = _sums(
         c, "conv", x, w, strides=p.strides, dilations=p.dilations, low=p.low, high=p.high,
         groups=c.integer("group", 1),

@@ -1,4 +1,4 @@
-"""Arithmetic, rounding, exponentials, trigonometry, casts."""
+"""Arithmetic, rounding, exponentials, trigonometry."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import numpy as np
 from a1400 import dtypes
 from a1400.frontends.onnx.context import Ctx
 from a1400.frontends.onnx.ops.registry import Translator, translates
-from a1400.frontends.onnx.tensors import dtype_of
 from a1400.graph.graph import Value
 
 _UNARY = {
@@ -48,7 +47,7 @@ for _onnx, _op in _UNARY.items():
 for _onnx, _op in _ROUNDING.items():
     translates(_onnx)(_rounding(_op))
 for _onnx, _op in _BINARY.items():
-    translates(_onnx)(_binary(_op))
+    translates(_onnx, since=7)(_binary(_op))
 for _onnx, _op in _VARIADIC.items():
     translates(_onnx)(_variadic(_op))
 
@@ -66,7 +65,7 @@ def identity(c: Ctx) -> object:
     return c.inputs[0]
 
 
-@translates("Pow")
+@translates("Pow", since=7)
 def power(c: Ctx) -> Value:
     """``x ** y`` in the type of x; small constant exponents become multiplications and roots."""
     x, y = c[0], c[1]
@@ -95,18 +94,6 @@ def power(c: Ctx) -> Value:
 def mod(c: Ctx) -> Value:
     """Remainder with the divisor's sign, or C's fmod."""
     return c.op("fmod" if c.flag("fmod") else "mod", c[0], c[1])
-
-
-@translates("Cast")
-def cast(c: Ctx) -> Value:
-    """Conversion to the type in attribute ``to``."""
-    return c.cast(c[0], dtype_of(c.integer("to"), "the result"))
-
-
-@translates("CastLike")
-def cast_like(c: Ctx) -> Value:
-    """Conversion to the second operand's type."""
-    return c.cast(c[0], c[1].dtype)
 
 
 @translates("Clip")
