@@ -20,7 +20,7 @@ import numpy as np
 from a1400 import dtypes
 from a1400.backends.base import DeviceInfo, Grid
 from a1400.kernels.expr import topological
-from a1400.kernels.pointwise_cases import cases, cases_many, reference
+from a1400.kernels.pointwise_cases import cases, reference
 from a1400.kernels.spec import KernelSpec, Scalars, Slot, SlotCode, Tunable, Tunables, Variant, params, register
 
 RANKS = (1, 2, 4, 6)
@@ -137,13 +137,11 @@ def _fp64_if_needed(info: DeviceInfo, types: Mapping[str, np.dtype]) -> bool:
 
 
 def _spec(rank: int, results: int = 1) -> KernelSpec:
-    dims, several = range(rank), results > 1
-    outputs = output_names(results)
+    dims, outputs = range(rank), output_names(results)
     fixed = Tunable("RANK", rank, (rank,), "dimensions of the index space")
     cpu = Variant(
         "cpu", "cpu", _cpu_geometry(rank), (fixed,), backends=("opencl",),
-        source="cpu/pointwise_many" if several else "cpu/pointwise",
-        vector_width=16, requires=_fp64_if_needed,
+        source="cpu/pointwise", vector_width=16, requires=_fp64_if_needed,
     )  # fmt: skip
     gpu = Variant(
         "gpu", "gpu", _gpu_geometry(rank),
@@ -152,7 +150,7 @@ def _spec(rank: int, results: int = 1) -> KernelSpec:
             Tunable("GROUP", 256, (64, 128, 256), "threads of a group"),
             Tunable("ITEMS", 1, (1, 2, 4), "elements per thread"),
         ),
-        source="pointwise_many" if several else "pointwise", requires=_fp64_if_needed,
+        source="pointwise", requires=_fp64_if_needed,
         test_tunables=({"GROUP": 64, "ITEMS": 4},) if (rank, results) in ((2, 1), (1, 2)) else (),
     )  # fmt: skip
     lines = [*(f"out {y}: {kind}" for y, kind in outputs), *(f"int n{d}" for d in dims)]
@@ -164,13 +162,13 @@ def _spec(rank: int, results: int = 1) -> KernelSpec:
         params=params("\n".join([*lines, "int rows_per_item", "int inner_chunk"])),
         variants=(cpu, gpu),
         reference=reference(rank),
-        cases=cases_many(rank, results) if several else cases(rank),
+        cases=cases(rank, results),
         types=dict.fromkeys((kind for _, kind in outputs), dtypes.ALL),
         slots=(Slot("BODY", tuple(f"c{d}" for d in dims), "f32", "the expression; its operand 0 is a dummy",
                     count=lambda s: float(prod(_sizes(s, rank))), more=tuple(kind for _, kind in outputs[1:])),),
         bytes=lambda s: 4.0 * results * prod(_sizes(s, rank)),
-        defines={"RESULTS": str(results)} if several else {},
-        in_place=several,
+        defines={"RESULTS": str(results)},
+        in_place=results > 1,
     )
 
 

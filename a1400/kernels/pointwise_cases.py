@@ -84,7 +84,7 @@ def _operands(views: Sequence[View]) -> tuple[Operand, ...]:
     )
 
 
-def cases_many(rank: int, results: int) -> Callable[[], Iterable[Case]]:
+def _several(rank: int, results: int) -> Callable[[], Iterable[Case]]:
     """The cases of ``pointwise_<rank>x<results>``: results of different dtypes, and at different places."""
 
     def make() -> Iterator[Case]:
@@ -114,9 +114,9 @@ def cases_many(rank: int, results: int) -> Callable[[], Iterable[Case]]:
     return make
 
 
-def cases(rank: int) -> Callable[[], Iterable[Case]]:
-    """The cases of ``pointwise_<rank>``; ranks 1 and 2 carry the dtype and operation sweeps."""
-    return {1: _rank1, 2: _rank2, 4: _rank4, 6: _rank6}[rank]
+def cases(rank: int, results: int) -> Callable[[], Iterable[Case]]:
+    """The cases of the kernel; with one result, ranks 1 and 2 carry the dtype and operation sweeps."""
+    return {1: _rank1, 2: _rank2, 4: _rank4, 6: _rank6}[rank] if results == 1 else _several(rank, results)
 
 
 def _values(shape: Sequence[int], dtype: np.dtype, low: float = -3, high: float = 4, seed: int = 0) -> np.ndarray:

@@ -1,1 +1,0 @@
-#include "common/pointwise_many.h"
