@@ -37,9 +37,25 @@ def word(dtype: np.dtype) -> np.dtype:
     return np.dtype(f"u{np.dtype(dtype).itemsize}")
 
 
+def merged_axes(
+    x_shape: Sequence[int], idx_shape: Sequence[int], axis: int
+) -> tuple[list[int], list[int], int]:
+    """The two shapes with neighbouring axes made one where both run through them alike, down to :data:`RANK` axes."""
+    x, idx = list(x_shape), list(idx_shape)
+    d = len(x) - 1
+    while d > 0 and len(x) > RANK:
+        if axis not in (d - 1, d) and x[d] == idx[d]:
+            x[d - 1 : d + 1] = [x[d - 1] * x[d]]
+            idx[d - 1 : d + 1] = [idx[d - 1] * idx[d]]
+            axis -= axis > d
+        d -= 1
+    return x, idx, axis
+
+
 def elements_scalars(x_shape: Sequence[int], idx_shape: Sequence[int], axis: int) -> dict[str, int]:
     """Scalars of ``gather_elements`` (and, with y for x, of ``scatter_elements``) for dense tensors."""
-    rank, axis = len(x_shape), axis % max(len(x_shape), 1)
+    x_shape, idx_shape, axis = merged_axes(x_shape, idx_shape, axis % max(len(x_shape), 1))
+    rank = len(x_shape)
     if rank > RANK:
         raise ValueError(f"rank {rank} is above {RANK}")
     strides = dense(x_shape)

@@ -35,7 +35,8 @@ def coordinates(
     if mode == "pytorch_half_pixel":
         return (o + 0.5) / scale - 0.5 if out > 1 else np.zeros(out)
     if mode == "align_corners":
-        return o * (size - 1) / (out - 1) if out > 1 else np.zeros(out)
+        last = dtype(size) * scale - 1  # ONNX counts the resized length before it is rounded down
+        return o * (size - 1) / last if out > 1 else np.zeros(out)
     if mode == "asymmetric":
         return o / scale
     if mode == "tf_half_pixel_for_nn":

@@ -42,7 +42,8 @@ def elements_scalars(
     """Scalars of ``scatter_elements`` for dense tensors."""
     s = gather.elements_scalars(y_shape, idx_shape, axis)
     result = {("y" + k[1:] if k.startswith("x") else k): v for k, v in s.items()}
-    place = axis % max(len(y_shape), 1) + RANK - len(y_shape)
+    merged, _, axis = gather.merged_axes(y_shape, idx_shape, axis % max(len(y_shape), 1))
+    place = axis + RANK - len(merged)
     return result | {"axis": place, "reduction": REDUCTIONS.index(reduction), "clamp_outside": int(clamp)}
 
 

@@ -1,9 +1,10 @@
 """Ops that only move elements.
 
-``reshape(shape)``; ``transpose(perm)``; ``expand(shape)`` (broadcast to exactly ``shape``);
-``slice(starts, shape, steps)`` - one entry per axis, element ``i`` of axis ``d`` is ``starts[d] + i * steps[d]``,
-negative steps flip; ``pad(low, high, mode)`` with mode constant|reflect|edge|wrap, one entry per axis, negative
-pads crop, optional second input is the scalar fill value; ``concat(axis)``.
+``bitcast(to)`` (the same bits in another dtype of that size); ``reshape(shape)``; ``transpose(perm)``;
+``expand(shape)`` (broadcast to exactly ``shape``); ``slice(starts, shape, steps)`` - one entry per axis, element ``i``
+of axis ``d`` is ``starts[d] + i * steps[d]``, negative steps flip; ``pad(low, high, mode)`` with mode
+constant|reflect|edge|wrap, one entry per axis, negative pads crop, optional second input is the scalar fill value;
+``concat(axis)``.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import numpy as np
 
 from a1400.graph.graph import Value
 from a1400.graph.tensor import Tensor
-from a1400.ops.registry import Backward, Result, axis_of, broadcast, gradient, op, require
+from a1400.ops.registry import Backward, Result, axis_of, broadcast, gradient, op, require, stepwise
 
 
 def _reshape(attrs: dict[str, Any], x: Value) -> list[Result]:
@@ -22,6 +23,12 @@ def _reshape(attrs: dict[str, Any], x: Value) -> list[Result]:
     require(int(np.prod(shape, dtype=object)) == x.size, f"cannot reshape {list(x.shape)} to {list(shape)}")
     attrs["shape"] = shape
     return [(shape, x.dtype)]
+
+
+def _bitcast(attrs: dict[str, Any], x: Value) -> list[Result]:
+    to = attrs["to"] = np.dtype(attrs["to"])
+    require(to.itemsize == x.dtype.itemsize, f"the bits of {x.dtype} cannot be read as {to}: they have other sizes")
+    return [(x.shape, to)]
 
 
 def _transpose(attrs: dict[str, Any], x: Value) -> list[Result]:
@@ -120,6 +127,8 @@ def _concat(attrs: dict[str, Any], *inputs: Value) -> list[Result]:
     return [(tuple(shape), first.dtype)]
 
 
+op("bitcast", "movement", _bitcast, lambda attrs, x: np.asarray(x).view(attrs["to"]), view=True)
+stepwise("bitcast")
 op("reshape", "movement", _reshape, lambda attrs, x: x.reshape(attrs["shape"]), view=True)
 op("transpose", "movement", _transpose, lambda attrs, x: np.transpose(x, attrs["perm"]), view=True)
 op("expand", "movement", _expand, lambda attrs, x: np.broadcast_to(x, attrs["shape"]), view=True)

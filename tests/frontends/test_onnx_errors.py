@@ -87,7 +87,7 @@ def test_versions() -> None:
     def opset(version: int) -> Callable[[onnx.ModelProto], None]:
         return lambda m: setattr(m.opset_import[0], "version", version)
 
-    for version in (0, 1, 6, 999, -3):
+    for version in (0, 999, -3):
         with pytest.raises(ModelFileError, match="opset"):
             load_onnx(_edited(opset(version)))
     with pytest.raises(ModelFileError, match="IR version"):

@@ -35,7 +35,7 @@ def leaky_relu(c: Ctx) -> Value:
     return _below_zero(c, c[0], c.op("mul", c[0], c.scalar(c.number("alpha", 0.01), c[0])))
 
 
-@translates("PRelu")
+@translates("PRelu", since=7)
 def prelu(c: Ctx) -> Value:
     """x, or slope x below zero; the slope broadcasts."""
     return _below_zero(c, c[0], c.op("mul", c[0], c[1]))

@@ -25,13 +25,13 @@ def _binary(op: str) -> Translator:
 
 
 for _onnx, _op in {**_COMPARE, **_LOGIC}.items():
-    translates(_onnx)(_binary(_op))
+    translates(_onnx, since=7)(_binary(_op))
 translates("Not")(lambda c: c.op("not", c[0]))
 translates("BitwiseNot")(lambda c: c.op("bit_not", c[0]))
 translates("IsNaN")(lambda c: c.op("isnan", c[0]))
 
 
-@translates("Equal")
+@translates("Equal", since=7)
 def equal(c: Ctx) -> Value:
     """Equality; of truth values it is the negated exclusive or (masks are not numbers in kernels)."""
     if c[0].dtype == _BOOL:
@@ -66,5 +66,15 @@ def select(c: Ctx, condition: Value, yes: Value, no: Value) -> Value:
 
 @translates("BitShift")
 def bit_shift(c: Ctx) -> Value:
-    """Left or right shift of unsigned integers."""
-    return c.op("shl" if c.text("direction") == "LEFT" else "shr", c[0], c[1])
+    """Left or right shift; by less than nothing or the whole width leaves nothing, or the sign of a right shift."""
+    x, y = c[0], c[1]
+    left = c.text("direction") == "LEFT"
+    zero, width = c.scalar(0, y), 8 * y.dtype.itemsize
+    inside = c.op("lt", y, c.scalar(width, y))
+    if y.dtype.kind == "i":
+        inside = c.op("and", inside, c.op("ge", y, zero))
+    shifted = c.op("shl" if left else "shr", x, c.op("where", inside, y, zero))
+    rest: Value = c.scalar(0, x)
+    if not left and x.dtype.kind == "i":
+        rest = c.op("where", c.op("lt", x, rest), c.scalar(-1, x), rest)
+    return c.op("where", inside, shifted, rest)

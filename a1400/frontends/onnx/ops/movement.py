@@ -8,6 +8,7 @@ from a1400.errors import GraphError
 from a1400.frontends.onnx.context import Ctx
 from a1400.frontends.onnx.ops.logic import select
 from a1400.frontends.onnx.ops.registry import translates
+from a1400.frontends.onnx.tensors import dtype_of
 from a1400.graph.graph import Value
 
 
@@ -20,6 +21,12 @@ def transpose(c: Ctx) -> Value:
     if sorted(perm) != list(range(x.rank)):
         raise GraphError(f"perm {list(perm)} does not fit rank {x.rank}")
     return c.transpose(x, perm)
+
+
+@translates("BitCast")
+def bit_cast(c: Ctx) -> Value:
+    """The same bits as another type of that size."""
+    return c.op("bitcast", c[0], to=dtype_of(c.integer("to"), "the result"))
 
 
 _Ints = tuple[int, ...]

@@ -26,7 +26,7 @@ def size(c: Ctx) -> Value:
     return c.const(np.array(c[0].size, I64))
 
 
-@translates("Reshape")
+@translates("Reshape", since=5)
 def reshape(c: Ctx) -> Value:
     """Another shape: 0 copies a size (without ``allowzero``), -1 is what is left."""
     x = c[0]
@@ -124,7 +124,7 @@ def expand(c: Ctx) -> Value:
         raise GraphError(f"cannot expand {list(x.shape)} to {list(wanted)}") from None
 
 
-@translates("Tile")
+@translates("Tile", since=6)
 def tile(c: Ctx) -> Value:
     """Repeat along each axis."""
     x, repeats = c[0], c.need_ints(1, "the repeats")
