@@ -26,7 +26,7 @@ from benchmarks.common.document import slug, surroundings, versions, write, writ
 from benchmarks.cpu import processor  # noqa: E402
 from benchmarks.cpu_parts import measure  # noqa: E402
 from benchmarks.cpu_parts.engines import cpu_devices, missing  # noqa: E402
-from benchmarks.train_parts import report  # noqa: E402
+from benchmarks.train_parts import report, step_memory  # noqa: E402
 from benchmarks.train_parts.engines import BASE, ENGINES  # noqa: E402
 from benchmarks.train_parts.tasks import TASKS, Task  # noqa: E402
 from benchmarks.train_parts.tasks import write as write_task  # noqa: E402
@@ -76,6 +76,9 @@ def main(
             print(f"{name}:", flush=True)
             built = prepared(TASKS[name], Path(folder))
             row = measure.model(built, takers, plan, show=lambda text: print(text, flush=True))
+            if not quick:
+                row["step_memory"] = {e.name: step_memory.measured(name, built.path, e) for e in takers
+                                      if e.name in step_memory.KINDS}  # fmt: skip
             document["tasks"][name] = row
             write(report.finish(document), path)
     text = report.markdown(document)

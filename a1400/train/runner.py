@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from a1400.backends.base import Device
+from a1400.engine.memory_report import MemoryReport
 from a1400.engine.program import Program, States, Weights
 from a1400.errors import A1400Error, CheckpointError, InputError
 from a1400.graph.graph import Graph
@@ -79,6 +80,13 @@ class Runner:
     def _program(self, graph: Graph, *without: str) -> Program:
         options = {**self._options, "disable": (*self._options["disable"], *without)}
         return Program(graph, self.device, self.states, weights=self._shared, **options)
+
+    def memory(self, kind: str = "train") -> MemoryReport:
+        """What the program of graph ``kind`` that ran last needs; :class:`InputError` while there is none."""
+        for (of, _), program in reversed(self._programs.items()):
+            if of == kind:
+                return program.memory()
+        raise InputError(f"there is no program {kind!r} yet; run a batch first")
 
     @property
     def scale(self) -> float | None:

@@ -5,16 +5,16 @@ The first run makes three steps and gives the three losses, which are compared; 
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 
 from benchmarks.cpu_parts.opening import Feeds, Opened, Opening, _device
-from benchmarks.train_parts.tasks import RATE, read
+from benchmarks.train_parts.tasks import EPSILON, RATE, SECOND, read
 
 FIRST = 3
-
 
 class Steps:
     """Calls ``step``, which gives a loss: three times at first, then once."""
@@ -46,6 +46,21 @@ def _a1400(job: Mapping[str, Any], feeds: Feeds, platform: str) -> Opening:
     model = a1400.keras.accelerate(keras_networks.build(job["name"], weights), device=_device(platform))
     keras_networks.compiled(model)
     yield Opened(Steps(lambda: float(np.ravel(model.train_on_batch(x, y))[0])))
+
+
+def trainer_intel(job: Mapping[str, Any], feeds: Feeds) -> Opening:
+    """``a1400.Trainer`` on Intel's OpenCL runtime, without Keras and PyTorch."""
+    import a1400
+    from a1400.train.losses import SparseCategoricalCrossentropy
+    from a1400.train.optimizers import Adam
+    from benchmarks.train_parts import own_networks
+
+    yield None
+    x, y, weights = read(feeds)
+    network = own_networks.build(job["name"], weights)
+    loss = SparseCategoricalCrossentropy(from_logits=True)
+    trainer = a1400.Trainer(network, loss, Adam(RATE), device=_device("intel"))
+    yield Opened(Steps(lambda: trainer.train_on_batch(x, y)["loss"]))
 
 
 def keras(job: Mapping[str, Any], feeds: Feeds) -> Opening:
@@ -88,7 +103,8 @@ def _torch(job: Mapping[str, Any], feeds: Feeds, whole: bool) -> Opening:
     yield None
     x, y, weights = read(feeds)
     network = torch_networks.build(job["name"], weights)
-    optimizer = torch.optim.Adam(network.parameters(), RATE, eps=1e-7, fused=True)  # Keras's epsilon
+    optimizer = torch.optim.Adam(network.parameters(), RATE, fused=True)
+    count = itertools.count(1)
     inputs, targets = torch.from_numpy(np.array(x)), torch.from_numpy(y.astype(np.int64))
 
     def loss_of(inputs: Any, targets: Any) -> Any:
@@ -100,6 +116,7 @@ def _torch(job: Mapping[str, Any], feeds: Feeds, whole: bool) -> Opening:
         optimizer.zero_grad()
         loss = call(inputs, targets)
         loss.backward()
+        optimizer.param_groups[0]["eps"] = EPSILON / (1 - SECOND ** next(count)) ** 0.5
         optimizer.step()
         return float(loss.detach())
 
@@ -107,31 +124,26 @@ def _torch(job: Mapping[str, Any], feeds: Feeds, whole: bool) -> Opening:
 
 
 def tinygrad(job: Mapping[str, Any], feeds: Feeds) -> Opening:
-    """tinygrad under its TinyJit; the tutorial's CNN alone."""
+    """tinygrad under its TinyJit."""
     from tinygrad import Tensor, TinyJit
-    from tinygrad.nn.optim import Adam
+    from tinygrad.helpers import Context
+
+    from benchmarks.train_parts import tinygrad_networks
 
     yield None
-    if job["name"] != "tutorial_cnn":
-        raise NotImplementedError("tinygrad's form of this network is not written")
     x, y, weights = read(feeds)
-    made = {}
-    for name, array in weights.items():
-        moved = array.transpose(3, 2, 0, 1) if array.ndim == 4 else array
-        made[name] = Tensor(np.ascontiguousarray(moved), requires_grad=True)
-    optimizer = Adam(list(made.values()), RATE, eps=1e-7)
-    inputs, targets = Tensor(np.ascontiguousarray(x.transpose(0, 3, 1, 2))), Tensor(y)
+    network, parameters = tinygrad_networks.build(job["name"], weights)
+    optimizer = tinygrad_networks.Adam(parameters, RATE, b1=0.9, b2=SECOND, adam=True)
+    inputs, targets = Tensor(x).realize(), Tensor(y).realize()
 
     @TinyJit
-    @Tensor.train()
     def step() -> Any:
         optimizer.zero_grad()
-        h = inputs
-        for number in range(3):
-            h = h.conv2d(made[f"conv{number}.kernel"], made[f"conv{number}.bias"]).relu().max_pool2d((2, 2))
-        h = (h.flatten(1) @ made["dense.kernel"] + made["dense.bias"]).relu()
-        scores = h @ made["head.kernel"] + made["head.bias"]
-        loss = scores.sparse_categorical_crossentropy(targets).backward()
+        loss = network(inputs).sparse_categorical_crossentropy(targets).backward()
         return loss.realize(*optimizer.schedule_step())
 
-    yield Opened(Steps(lambda: float(step().item())))
+    def run() -> float:
+        with Context(TRAINING=1):
+            return float(step().item())
+
+    yield Opened(Steps(run))

@@ -14,7 +14,10 @@ import numpy as np
 
 CLASSES, VOCABULARY = 10, 2048
 LAYERS, HIDDEN, HEADS, SEQUENCE = 4, 256, 4, 128
-RATE = 1e-3  # Adam's
+#: Adam's rate, epsilon and decay of the second moment, Keras's defaults.  Keras adds epsilon to the root of a moment
+#: that is not yet corrected for its start at zero, PyTorch and tinygrad add it to the root of a corrected one: an
+#: epsilon divided by the root of the correction, step by step, gives them the same formula
+RATE, EPSILON, SECOND = 1e-3, 1e-7, 0.999
 
 Weights = dict[str, np.ndarray]
 

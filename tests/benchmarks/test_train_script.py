@@ -7,11 +7,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from benchmarks.train_parts import keras_networks, opening, report, tasks, torch_networks
+import a1400
+from benchmarks.train_parts import keras_networks, opening, own_networks, report, tasks, torch_networks
+from tests.train import standin
 
 
 @pytest.mark.parametrize("name", tasks.TASKS)
-def test_keras_and_pytorch_have_the_same_network(name: str, tmp_path: Any) -> None:
+def test_keras_pytorch_and_the_trainer_have_the_same_network(
+    name: str, tmp_path: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     import torch
 
     task = tasks.TASKS[name]
@@ -25,6 +29,9 @@ def test_keras_and_pytorch_have_the_same_network(name: str, tmp_path: Any) -> No
     found = (found.transpose(1, 2) if name == "transformer" else found).numpy()
     assert np.abs(found - wanted).max() < 1e-4 * np.abs(wanted).max()
     assert y.max() < wanted.shape[-1] and len(y) == len(x)
+    standin.use(monkeypatch)
+    ours = a1400.Trainer(own_networks.build(name, weights)).predict(x[:2])
+    assert np.abs(ours - wanted).max() < 1e-4 * np.abs(wanted).max()
 
 
 def test_the_first_run_makes_three_steps() -> None:
@@ -34,7 +41,8 @@ def test_the_first_run_makes_three_steps() -> None:
 
 
 def row(ours: float, **peers: float) -> dict[str, Any]:
-    times = {"a1400-intel": ours, **{name.replace("_", "-"): seconds for name, seconds in peers.items()}}
+    others = {name.replace("_", "-"): seconds for name, seconds in peers.items()}
+    times = {"a1400-trainer": ours, "a1400-intel": ours, **others}
     cells: dict[str, dict[str, Any]] = {
         name: {"median": t, "low": t, "high": t, "gflops": 1 / t, "peak_memory": 100 * (1 + i),
                "ratios": {other: u / t for other, u in times.items() if other != name}}
@@ -47,6 +55,7 @@ def test_goals_name_the_fastest_peer() -> None:
     document = report.finish({"tasks": {"one": row(1.0, torch=1.4, torch_compile=0.9)}})
     assert [goal.rpartition(": ")[2] for goal in document["goals"]] == ["**not met**", "**not met**", "met"]
     assert "torch.compile" in document["goals"][0] and "0.90x" in document["goals"][0]
+    assert "a1400.Trainer" in document["goals"][2] and "0.33x" in document["goals"][2]  # the base is third in the row
     assert report.finish({"tasks": {"one": row(1.0, torch=1.6)}})["goals"][1].endswith("1.60x: met")
 
 
