@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from a1400.autodiff.local import Local, local_functions
 from a1400.errors import GradientError, GraphError
 from a1400.graph.graph import Graph, Node, Value
 from a1400.graph.tensor import Tensor
@@ -38,11 +39,18 @@ def gradients(
     if id(of) in reached:
         start = graph.constant(1, of.dtype) if seed is None else seed
         found[id(of)] = Tensor(graph, start).expand(of.shape)
+    functions = local_functions(forward, reached, {id(v) for v in (of, *with_respect_to)})
+    ends = {id(f.nodes[-1]): f for f in functions}
+    inside = {id(n) for f in functions for n in f.nodes}
     source = graph.source
     try:
         for node in reversed(forward):
             trained = any(v is not None and id(v) in reached for v in node.inputs)
-            if trained and any(id(o) in found for o in node.outputs):
+            function = ends.get(id(node))
+            if function is not None and id(function.result) in found:
+                graph.source = node.sources
+                _through(graph, function, found, reached)
+            elif id(node) not in inside and trained and any(id(o) in found for o in node.outputs):
                 graph.source = node.sources
                 _step(graph, node, found, reached)
     finally:
@@ -57,6 +65,22 @@ def _reached(nodes: Sequence[Node], start: Sequence[Value]) -> set[int]:
         if any(v is not None and id(v) in reached for v in node.inputs):
             reached.update(id(o) for o in node.outputs)
     return reached
+
+
+def _through(graph: Graph, function: Local, found: dict[int, Tensor], reached: set[int]) -> None:
+    """Add what a function of one tensor passes on: its derivative, which is marked to be kept, times what comes in."""
+    result, source = function.result, function.source
+    inner = {id(result): Tensor(graph, graph.constant(1, result.dtype)).expand(result.shape)}
+    for node in reversed(function.nodes):
+        if id(node.output) in inner:
+            _step(graph, node, inner, reached)
+    derivative = inner.get(id(source))
+    if derivative is None:
+        return
+    if derivative.value.producer is not None:
+        derivative.value.producer.attrs["kept"] = True
+    part, before = found[id(result)] * derivative, found.get(id(source))
+    found[id(source)] = part if before is None else before + part
 
 
 def _step(graph: Graph, node: Node, found: dict[int, Tensor], reached: set[int]) -> None:

@@ -4,6 +4,9 @@ Nodes are visited from the outputs back.  A node joins its readers' region when 
 result has the region's shape: what is computed on a smaller, broadcast shape must not be computed again per element.
 So only the region's last value is read from outside, and a region never depends on itself through another node.
 
+What is marked as ``kept`` (a function's derivative) ends a region: it is computed where its operands are at hand, and
+kept for later readers instead of all of those.
+
 What is made of elements' numbers and single values alone (random masks) is computed in every region that reads it: no
 memory has to be read for it, and keeping it from the forward to the backward pass would take some.
 """
@@ -65,7 +68,8 @@ def find_regions(graph: Graph, epilogue_ops: frozenset[str]) -> list[Region]:
         value = node.output
         readers = users.get(id(value), [])
         region: Region | None = None
-        if id(value) not in outputs and readers and all(OPS[r.op].pointwise for r in readers):
+        inner = id(value) not in outputs and "kept" not in node.attrs
+        if inner and readers and all(OPS[r.op].pointwise for r in readers):
             targets = _regions_of(readers, value, home, regions)
             if len(targets) == 1 and _fits(targets[0], node):
                 region = targets[0]

@@ -77,10 +77,14 @@ def _is_host(walk: Rewriter, value: Value | None) -> bool:
 
 
 def _last_only(value: Value, out: tuple[int, ...], shape: tuple[int, ...]) -> tuple[int, ...] | None:
-    """The shape in which an operand that varies along the last axis only (or not at all) broadcasts to ``shape``."""
+    """The shape in which an operand that varies along the last axis of ``shape`` only (or not at all) broadcasts to it.
+
+    That axis may be several of ``out``: the bias of attention's projections is [heads, size].
+    """
     if value.size == 1:
         return value.shape if value.rank <= len(shape) else ()
-    last = value.shape[-1]
-    if value.size == last == out[-1] == shape[-1]:
-        return (last,)
+    ones = next(i for i, d in enumerate(value.shape) if d != 1)
+    own = value.shape[ones:]
+    if value.size == shape[-1] and out[len(out) - len(own) :] == own:
+        return (shape[-1],)
     return None

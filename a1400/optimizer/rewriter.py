@@ -106,6 +106,8 @@ class Rewriter:
             self.nodes.append(node)
         else:
             self.ctx.count()
+            if "kept" in node.attrs and replacement.producer is not None:
+                replacement.producer.attrs["kept"] = True
             self.redirect(node.outputs[0], replacement, node.sources)
 
     def _apply(self, node: Node) -> Value | None:

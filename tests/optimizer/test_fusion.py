@@ -184,6 +184,14 @@ def test_a_mask_over_heads_does_not_fit_a_flat_batch() -> None:
     assert "epilogue" not in find(b.graph, "matmul").attrs and count(b.graph, "pointwise") == 1
 
 
+def test_a_bias_over_heads_is_added_where_they_are_columns() -> None:
+    b = Build()
+    product = b.op("matmul", b.input(2, 5, 6), b.input(6, 12))
+    b.finish(b.op("add", b.op("reshape", product, shape=(2, 5, 3, 4)), b.input(3, 4)))
+    b.check()
+    assert count(b.graph, "matmul") == 1 and count(b.graph, "pointwise") == 0
+
+
 def test_epilogue_may_change_the_dtype() -> None:
     b = Build()
     y = b.op("matmul", b.input(4, 8, dtype=np.float16), b.const(8, 6, dtype=np.float16))
