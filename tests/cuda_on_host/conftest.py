@@ -14,7 +14,7 @@ from a1400.kernels.check import can_run
 from a1400.kernels.source import program_text
 from a1400.kernels.spec import KernelSpec, Variant
 from tests.cuda_on_host.backend import MODELS, ORDERS, HostCudaBackend, HostCudaDevice
-from tests.nvrtc.cases import case_call
+from tests.kernels.coverage import Programs, case_call, takes_all
 
 
 @pytest.fixture(scope="session")
@@ -34,13 +34,16 @@ def host_device(request: pytest.FixtureRequest, host_backend: HostCudaBackend) -
 
 def programs(spec: KernelSpec, variant: Variant, device: HostCudaDevice) -> Iterator[str]:
     """Each distinct program text that the conformance test of a variant needs."""
-    seen: set[object] = set()
+    chosen, seen = Programs(takes_all(repeats=True)), set[object]()
     for case in spec.cases():
+        if not can_run(spec, variant, case, device.info):
+            continue
         for tunables in (None, *variant.test_tunables):
-            if not can_run(spec, variant, case, device.info):
+            fitted = variant.fit(device.info, case.types, case.scalars, tunables)
+            if fitted is None:
                 continue
-            made = case_call(spec, variant, case, dict(tunables) if tunables else None)
-            if made.program_key not in seen:
+            made = case_call(spec, variant, case, fitted)
+            if chosen.takes(made) and made.program_key not in seen:
                 seen.add(made.program_key)
                 yield program_text(made, "cuda")
 

@@ -20,10 +20,10 @@ from a1400.kernels.check import can_run
 from a1400.kernels.spec import Case, KernelSpec, Variant
 from tests.cuda_on_host import compiler
 from tests.cuda_on_host.backend import ORDERS, HostCudaBackend
-from tests.nvrtc.cases import case_call
+from tests.kernels.coverage import case_call, takes_all
 from tests.nvrtc.test_specs import IDS, PAIRS
 
-FLAGS = "-fsanitize=address,undefined -fsanitize-recover=address,undefined -fsanitize-sections=cuda_shared -g1"
+FLAGS = "-fsanitize=address,undefined -fsanitize-recover=address,undefined -fsanitize-sections=cuda_shared -g1 -Og"
 #: of one program; programs are the first and the last that a variant's cases need
 MOST_CASES = 2
 
@@ -60,7 +60,7 @@ def chosen(spec: KernelSpec, variant: Variant, index: int) -> Iterator[Case]:
         if can_run(spec, variant, case, info):
             programs.setdefault(case_call(spec, variant, case, None).program_key, []).append(case)
     groups = list(programs.values())
-    for cases in groups if os.environ.get("A1400_SANITIZE") == "all" else groups[:1] + groups[1:][-1:]:
+    for cases in groups if takes_all(repeats=True) else groups[:1] + groups[1:][-1:]:
         count = min(len(cases), MOST_CASES)
         yield from (cases[i * (len(cases) - 1) // max(count - 1, 1)] for i in range(count))
 

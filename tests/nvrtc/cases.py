@@ -7,18 +7,9 @@ from collections.abc import Iterator
 from a1400.backends.base import DeviceInfo
 from a1400.kernels.check import can_run
 from a1400.kernels.source import program_text
-from a1400.kernels.spec import Case, KernelCall, KernelSpec, SlotArgument, Variant, call
+from a1400.kernels.spec import KernelCall, KernelSpec, Variant
+from tests.kernels.coverage import case_call
 from tests.nvrtc.compiler import ARCHITECTURES, device
-
-
-def case_call(spec: KernelSpec, variant: Variant, case: Case, tunables: dict[str, int] | None) -> KernelCall:
-    """The case as a call with stand-ins for its buffers."""
-    slots = {
-        name: (code, [SlotArgument(None, offset, strides) for _, offset, strides in operands])
-        for name, (code, operands) in case.slots.items()
-    }
-    buffers = {p.name: None for p in spec.params if p.kind != "scalar"}
-    return call(spec, variant, case.types, buffers, case.scalars, tunables, slots)
 
 
 def case_calls(spec: KernelSpec, variant: Variant, info: DeviceInfo) -> Iterator[KernelCall]:

@@ -19,6 +19,8 @@ from a1400.backends.base import DeviceInfo
 #: in KiB that a block may ask for by size
 SHARED_KIB = {"sm_75": 64, "sm_80": 163, "sm_86": 99, "sm_89": 99, "sm_90a": 227, "sm_100": 227}
 ARCHITECTURES = tuple(SHARED_KIB)
+#: architectures whose instructions, as far as the kernels use them, are another one's; limits differ
+SAME_CODE = {"sm_86": "sm_80", "sm_89": "sm_80"}
 
 
 @cache
