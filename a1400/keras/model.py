@@ -13,7 +13,7 @@ from a1400.errors import InputError
 from a1400.keras.callbacks import callback_list
 from a1400.keras.data import Batches, split, unpacked, weights_of_classes
 from a1400.keras.network import KerasNetwork
-from a1400.keras.objects import Compiled, compiled, has_schedule, rate_of
+from a1400.keras.objects import Compiled, compiled, has_function, has_schedule, rate_of
 from a1400.keras.tracing import UnsupportedModel
 from a1400.keras.trainer import KerasTrainer
 from a1400.train.history import Sums
@@ -21,6 +21,10 @@ from a1400.train.prefetch import Prefetcher
 
 #: attributes of the Keras model that do not hang on its weights: asking for them fetches nothing from the device
 _LIGHT = frozenset({"optimizer", "name", "built", "inputs", "outputs", "input_shape", "output_shape", "loss"})
+#: those that do, but not on what the optimizer remembers
+_WEIGHTS = frozenset(
+    {"get_layer", "get_weights", "layers", "non_trainable_weights", "summary", "trainable_weights", "weights"}
+)
 
 
 class AcceleratedModel:
@@ -51,7 +55,7 @@ class AcceleratedModel:
         if name.startswith("__") or "_model" not in self.__dict__:
             raise AttributeError(name)
         if name not in _LIGHT:
-            self._pull()
+            self._pull(slots=name not in _WEIGHTS)
         return getattr(self._model, name)
 
     @property
@@ -121,30 +125,24 @@ class AcceleratedModel:
         if needs_loss and not (self._is_compiled and self._compiled.losses):
             raise InputError("call compile() with a loss before training or evaluating")
         if self._trainer is None:
-            self._trainer = KerasTrainer(network, self._compiled, **self._options)
+            self._trainer = KerasTrainer(network, self._compiled, self._model.optimizer, **self._options)
         if not ahead:
             self._trainer.pull()
         self._trainer.push()
         return self._trainer
 
-    def _pull(self) -> None:
+    def _pull(self, slots: bool = True) -> None:
         trainer = self.__dict__.get("_trainer")
         if trainer is not None:
-            trainer.pull()
+            trainer.pull(slots)
 
     def _follow_rate(self, trainer: KerasTrainer) -> None:
-        """Callbacks set the learning rate of Keras's optimizer."""
+        """Callbacks set the learning rate of Keras's optimizer, or a function gives it."""
         optimizer = self._model.optimizer
         if optimizer is not None and not has_schedule(optimizer):
             rate = rate_of(optimizer)
             if rate != trainer.optimizer.learning_rate:
                 trainer.learning_rate = rate
-
-    def _count(self, trainer: KerasTrainer) -> None:
-        """Keras's optimizer counts steps, too."""
-        optimizer = self._model.optimizer
-        if optimizer is not None:
-            optimizer.iterations.assign(trainer.step)
 
     # ---- fit -----------------------------------------------------------------------------------------
     def fit(
@@ -183,11 +181,13 @@ class AcceleratedModel:
                 if validation is not None and _is_due(epoch, validation_freq):
                     found = self._evaluated(trainer, validation, calls)
                     logs.update((f"val_{name}", value) for name, value in found.items())
-                self._count(trainer)
+                trainer.count()
                 calls.on_epoch_end(epoch, logs)
                 trainer.push()  # a callback may have brought back earlier weights
                 if self.stop_training:
                     break
+            if trainer.optimizer.use_ema:
+                trainer.take_average()
         finally:
             trainer.pull()
         calls.on_train_end(logs)
@@ -199,17 +199,19 @@ class AcceleratedModel:
         sums = Sums()
         calls.on_epoch_begin(epoch)
         self._follow_rate(trainer)
+        watched = watched or has_function(self._model.optimizer)
         with Prefetcher(iter(data)) as batches:
             for step, batch in batches:
                 calls.on_train_batch_begin(step)
                 if watched:  # somebody may have changed weights or the learning rate
+                    trainer.count()
                     self._follow_rate(trainer)
                     trainer.push()
                 trainer.train_batch(batch, sums)
                 calls.on_train_batch_end(step, trainer.logs(sums))
                 if self.stop_training:
                     break
-        trainer.pull()
+        trainer.pull(slots=False)
         return trainer.logs(sums)
 
     def _evaluated(self, trainer: KerasTrainer, data: Batches, calls: Any) -> dict[str, float]:
@@ -282,7 +284,7 @@ class AcceleratedModel:
         sums = Sums()
         self._follow_rate(trainer)
         trainer.train_batch(trainer.binder.bind(x, y, sample_weight), sums)
-        self._count(trainer)
+        trainer.count()
         return _given(trainer.logs(sums), return_dict)
 
     def test_on_batch(self, x: Any, y: Any = None, sample_weight: Any = None, return_dict: bool = False) -> Any:

@@ -10,10 +10,13 @@ import keras
 import numpy as np
 
 import a1400.keras.layers  # noqa: F401 - enters the converters
+from a1400.errors import InputError
 from a1400.graph.graph import Graph
 from a1400.graph.tensor import Tensor
 from a1400.keras.layers.models import run_model
 from a1400.keras.tracing import F32, Layouts, Lost, Tracing, UnsupportedModel
+from a1400.train import constraints
+from a1400.train.constraints import Constraint
 from a1400.train.network import InputShape, Traced
 from a1400.train.random import STATE_SHAPE, RandomSource
 
@@ -52,6 +55,10 @@ class Variables(MutableMapping[str, np.ndarray]):
 
     def __len__(self) -> int:
         return len(self.variables)
+
+    def device_order(self, name: str, value: np.ndarray) -> np.ndarray:
+        """An array with the axes as Keras has them, as it lies on the device."""
+        return np.array(np.asarray(value).transpose(self._order(self.variables[name])), order="C")
 
     def keras_order(self, name: str, value: np.ndarray) -> np.ndarray:
         """An array as it lies on the device, with the axes as Keras has them."""
@@ -106,6 +113,18 @@ class KerasNetwork:
 
         export_onnx(self, path, weights=weights)
 
+    @property
+    def orders(self) -> dict[str, tuple[int, ...]]:
+        """Parameters that lie with other axes than in Keras: which of Keras's stands where."""
+        tables = self._layouts.order, self.parameters.variables
+        return {name: tables[0][id(v)] for name, v in tables[1].items() if id(v) in tables[0]}
+
+    @property
+    def constraints(self) -> dict[str, Constraint]:
+        """The constraint of each parameter that has one."""
+        found = {n: constraint_of(getattr(v, "constraint", None)) for n, v in self.parameters.variables.items()}
+        return {name: constraint for name, constraint in found.items() if constraint is not None}
+
     def _run(self, tracing: Tracing, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
         flat = [inputs[name] for name in self.inputs]
         structure = getattr(self.model, "_inputs_struct", None)
@@ -122,10 +141,11 @@ class KerasNetwork:
     def _look(self) -> None:
         """Trace once for training and once without, on a graph that nobody runs: what is refused is told at once."""
         problems: list[str] = []
-        for variable_name, variable in self.parameters.variables.items():
-            if getattr(variable, "constraint", None) is not None:
-                constraint = type(variable.constraint).__name__
-                problems.append(f"{variable_name}: the constraint {constraint} is not supported")
+        for name, variable in self.parameters.variables.items():
+            try:
+                constraint_of(getattr(variable, "constraint", None))
+            except InputError as error:
+                problems.append(f"{name}: {error}")
         for training in (True, False):
             graph = Graph(self.name)
             tracing = self._symbolic(graph, training)
@@ -152,6 +172,19 @@ class KerasNetwork:
         state = Tensor(graph, graph.input("random", STATE_SHAPE, np.dtype(np.uint32)))
         self._layouts.frozen = not training
         return Tracing(graph, values, self._layouts, training, RandomSource(state), collect=True)
+
+
+def constraint_of(given: Any) -> Constraint | None:
+    """One of ``keras.constraints`` as ours; :class:`InputError` for any other."""
+    if given is None:
+        return None
+    name, owner = type(given).__name__, type(given).__module__.partition(".")[0]
+    if owner != "keras":
+        raise InputError(f"the constraint {name} is not one of Keras's own")
+    config = dict(given.get_config())
+    if "axis" in config:
+        config["epsilon"] = float(keras.config.epsilon())
+    return constraints.from_name(name, **config)
 
 
 def _concrete(shape: tuple[int | None, ...]) -> list[int]:

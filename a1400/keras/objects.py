@@ -16,11 +16,14 @@ import keras
 import numpy as np
 
 from a1400.errors import InputError
+from a1400.keras.slots import inner
 from a1400.keras.tracing import UnsupportedModel
 from a1400.train import losses, metrics, optimizers, schedules
+from a1400.train.loss_scale import LossScale
 from a1400.train.losses import Loss
 from a1400.train.metrics import Metric
-from a1400.train.optimizers import Optimizer
+from a1400.train.optimizer import Optimizer
+from a1400.train.schedules import Schedule
 
 #: values of arguments that stand for nothing at all
 _NOTHING: tuple[Any, ...] = (None, False, "float32", "auto")
@@ -39,6 +42,7 @@ class Compiled:
     metrics: dict[str, list[Metric | str]] = field(default_factory=dict)
     weighted_metrics: dict[str, list[Metric | str]] = field(default_factory=dict)
     optimizer: Optimizer | None = None
+    loss_scale: LossScale | None = None
 
 
 def is_keras(value: Any) -> bool:
@@ -120,6 +124,7 @@ def optimizer_of(given: Any) -> Optimizer:
         return given
     if not is_keras(given):
         raise InputError(f"the optimizer {_called(given)} is not one of Keras's own")
+    given = inner(given)
     kind = type(optimizers.from_name(type(given).__name__))
     rate = rate_of(given)
 
@@ -127,7 +132,17 @@ def optimizer_of(given: Any) -> Optimizer:
         return kind(**{**config, "learning_rate": rate})
 
     made: Optimizer = _carried(_WithoutRate(given), make, kind)
+    if isinstance(made, optimizers.ScheduleFreeAdamW):
+        # what it reads as the old point's value is the variable itself there, which has been written to
+        made.steps_first = keras.backend.backend() in ("tensorflow", "torch")
     return made
+
+
+def loss_scale_of(given: Any) -> LossScale | None:
+    """The loss scale that Keras's ``LossScaleOptimizer`` stands for; None for other optimizers."""
+    if inner(given) is given:
+        return None
+    return LossScale(given.initial_scale, given.dynamic_growth_steps)
 
 
 class _WithoutRate:
@@ -145,20 +160,35 @@ class _WithoutRate:
 
 def rate_of(optimizer: Any) -> Any:
     """The learning rate of a Keras optimizer now, as a number or as a schedule of ours."""
-    schedule = getattr(optimizer, "_learning_rate", None)
+    schedule = getattr(inner(optimizer), "_learning_rate", None)
     if not isinstance(schedule, keras.optimizers.schedules.LearningRateSchedule):
         return float(np.asarray(keras.ops.convert_to_numpy(optimizer.learning_rate)))
     kind = getattr(schedules, type(schedule).__name__, None)
     if kind is None or not is_keras(schedule):
-        raise InputError(f"the schedule {type(schedule).__name__} is not supported")
+        return _Asked(schedule)
     return _carried(schedule, kind, kind)
+
+
+class _Asked(Schedule):
+    """A user's own schedule of Keras's kind."""
+
+    def __init__(self, schedule: Any) -> None:
+        self.schedule = schedule
+
+    def __call__(self, step: int) -> float:
+        return float(np.asarray(keras.ops.convert_to_numpy(self.schedule(step))))
 
 
 def has_schedule(optimizer: Any) -> bool:
     """Whether a Keras optimizer's learning rate follows a schedule."""
-    return isinstance(
-        getattr(optimizer, "_learning_rate", None), keras.optimizers.schedules.LearningRateSchedule
-    )
+    schedule = getattr(inner(optimizer), "_learning_rate", None)
+    return isinstance(schedule, keras.optimizers.schedules.LearningRateSchedule)
+
+
+def has_function(optimizer: Any) -> bool:
+    """Whether a Keras optimizer's learning rate is what a function gives, which may be another at each step."""
+    rate = getattr(inner(optimizer), "_learning_rate", None)
+    return callable(rate) and not isinstance(rate, keras.Variable) and not has_schedule(optimizer)
 
 
 def _called(value: Any) -> str:
@@ -222,6 +252,7 @@ def compiled(
                 if made is not None:
                     target.setdefault(name, []).append(made)
     result.optimizer = attempt("optimizer", lambda: optimizer_of(optimizer))
+    result.loss_scale = loss_scale_of(optimizer)
     if problems:
         raise UnsupportedModel("the model cannot be trained here:\n" + "\n".join(f"  {p}" for p in problems))
     return result

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import fnmatch
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any
@@ -11,21 +12,53 @@ import numpy as np
 
 from a1400.errors import InputError
 from a1400.graph.tensor import Tensor
+from a1400.train import constraints as constraints_module
 from a1400.train import losses as losses_module
 from a1400.train import metrics as metrics_module
 from a1400.train import optimizers as optimizers_module
+from a1400.train.constraints import Constraint
 from a1400.train.losses import Loss
 from a1400.train.metrics import Metric
-from a1400.train.optimizers import Optimizer
+from a1400.train.network import Network
+from a1400.train.optimizer import Optimizer
 
 
-def optimizer(given: Any) -> Optimizer:
-    """A name or an optimizer."""
+def optimizer(given: Any, gathered: int | None = None) -> Optimizer:
+    """A name or an optimizer; ``gathered`` batches make a step of it, where that is said."""
     if isinstance(given, str):
-        return optimizers_module.from_name(given)
+        given = optimizers_module.from_name(given)
     if not isinstance(given, Optimizer):
         raise InputError(f"the optimizer is a name or one of a1400.train.optimizers, not {type(given).__name__}")
+    if gathered is not None and gathered != given.gradient_accumulation_steps:
+        if given.gradient_accumulation_steps is not None or gathered < 1:
+            raise InputError(
+                f"gradient_accumulation_steps is {gathered} here and {given.gradient_accumulation_steps} in the "
+                "optimizer; give one number from 1 up"
+            )
+        given.gradient_accumulation_steps = gathered if gathered > 1 else None
     return given
+
+
+def constraints(given: Mapping[str, Any] | None, network: Network) -> dict[str, Constraint]:
+    """The constraint of each parameter that has one, the network's own among them; keys may be patterns."""
+    found = dict(getattr(network, "constraints", {}))
+    for pattern, constraint in (given or {}).items():
+        if isinstance(constraint, str):
+            constraint = constraints_module.from_name(constraint)
+        if not isinstance(constraint, Constraint):
+            raise InputError(
+                f"a constraint is a name or one of a1400.train.constraints, not {type(constraint).__name__}"
+            )
+        names = fnmatch.filter(network.parameters, pattern)
+        if not names:
+            raise InputError(f"constraints: no parameter is called {pattern!r}; there are {_some(network.parameters)}")
+        found.update(dict.fromkeys(names, constraint))
+    return found
+
+
+def _some(names: Iterable[str]) -> str:
+    first = list(names)
+    return ", ".join(first[:5]) + (" and others" if len(first) > 5 else "")
 
 
 def losses(given: Any, outputs: Sequence[str]) -> dict[str, Loss]:

@@ -37,6 +37,13 @@ class FlatLayout:
     places: dict[str, Place]
     size: int
 
+    def of_shapes(self, shapes: Mapping[str, tuple[int, ...]], alignment: int = ALIGNMENT) -> FlatLayout:
+        """A layout of the same name and dtype for other ``shapes``, by parameter; this one where they are its own."""
+        if shapes == {name: place.shape for name, place in self.places.items()}:
+            return self
+        places, end = _placed({name: (self.dtype, shape) for name, shape in shapes.items()}, alignment)
+        return FlatLayout(self.name, self.dtype, places, end)
+
     def pack(self, arrays: Mapping[str, np.ndarray]) -> np.ndarray:
         """The flat array of ``arrays``."""
         flat = np.zeros(self.size, self.dtype)
@@ -85,18 +92,25 @@ def lay_out(
     parameters: Mapping[str, np.ndarray], group: Mapping[str, str] | None = None, alignment: int = ALIGNMENT
 ) -> list[FlatLayout]:
     """One layout for each dtype and ``group`` (parameter name -> a label), in the parameters' order."""
-    tables: dict[tuple[str, str], dict[str, Place]] = {}
-    ends: dict[tuple[str, str], int] = {}
-    dtypes: dict[tuple[str, str], np.dtype] = {}
+    tables: dict[tuple[str, str], dict[str, tuple[np.dtype, tuple[int, ...]]]] = {}
     for name, array in parameters.items():
         key = (array.dtype.name, (group or {}).get(name, ""))
-        dtypes[key] = array.dtype
-        step = max(alignment // array.dtype.itemsize, 1)
-        start = -(-ends.get(key, 0) // step) * step
-        tables.setdefault(key, {})[name] = Place(start, array.shape)
-        ends[key] = start + array.size
+        tables.setdefault(key, {})[name] = array.dtype, array.shape
     made = []
-    for key, places in tables.items():
-        step = max(alignment // dtypes[key].itemsize, 1)
-        made.append(FlatLayout(":".join(k for k in key if k), dtypes[key], places, -(-ends[key] // step) * step))
+    for key, table in tables.items():
+        places, end = _placed(table, alignment)
+        made.append(FlatLayout(":".join(k for k in key if k), next(iter(table.values()))[0], places, end))
     return made
+
+
+def _placed(
+    table: Mapping[str, tuple[np.dtype, tuple[int, ...]]], alignment: int
+) -> tuple[dict[str, Place], int]:
+    """Places one after the other, aligned, and how many elements that takes in all."""
+    places: dict[str, Place] = {}
+    end, step = 0, 1
+    for name, (dtype, shape) in table.items():
+        step = max(alignment // dtype.itemsize, 1)
+        places[name] = Place(-(-end // step) * step, shape)
+        end = places[name].start + places[name].size
+    return places, -(-end // step) * step

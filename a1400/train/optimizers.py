@@ -1,150 +1,23 @@
-"""Optimizers as arithmetic on flat tensors: fusion makes one launch of a step, the new values in the old ones' place.
+"""Optimizers whose step treats every element alike, and all of them by name.
 
 Names, arguments, defaults and formulas (where epsilon goes, what is corrected when) are those of ``keras.optimizers``.
-What changes from step to step is computed on the host in float64 and handed in as one small float32 vector:
-:meth:`Optimizer.hyper`.  The slots are flat arrays of the parameters' layout, so a step does not know where one
-parameter ends and the next begins; only ``clipnorm`` does (:meth:`Optimizer.clip_each`).
+What they have in common is :class:`a1400.train.optimizer.Optimizer`; those that look at a parameter as a whole lie in
+:mod:`a1400.train.optimizers_by_parameter`.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
 from a1400.errors import InputError
 from a1400.graph.tensor import Tensor
+from a1400.train.optimizer import Optimizer, Slots, adam_rate
+from a1400.train.optimizers_by_parameter import Adafactor, Lamb, Muon
 from a1400.train.schedules import Schedule
-
-Slots = dict[str, Tensor]
-
-
-class Optimizer:
-    """What all optimizers have in common.
-
-    ``learning_rate`` is a number or a schedule, and may be set between steps.  ``weight_decay`` is decoupled: before
-    the step every parameter loses ``weight_decay * learning_rate`` of itself.  Of ``clipnorm`` (norm of each gradient),
-    ``clipvalue`` (each element) and ``global_clipnorm`` (norm of all gradients) at most one is given.  ``use_ema``
-    keeps a moving average of the parameters in the slot ``average``, and every ``ema_overwrite_frequency`` steps puts
-    it in the parameters' place.  Raises :class:`InputError` for arguments that do not fit.
-    """
-
-    def __init__(
-        self, learning_rate: float | Schedule = 0.001, weight_decay: float | None = None,
-        clipnorm: float | None = None, clipvalue: float | None = None, global_clipnorm: float | None = None,
-        use_ema: bool = False, ema_momentum: float = 0.99, ema_overwrite_frequency: int | None = None,
-        loss_scale_factor: float | None = None, gradient_accumulation_steps: int | None = None,
-        name: str | None = None,
-    ) -> None:  # fmt: skip
-        if sum(c is not None for c in (clipnorm, clipvalue, global_clipnorm)) > 1:
-            raise InputError("only one of clipnorm, clipvalue and global_clipnorm may be given")
-        if gradient_accumulation_steps is not None or loss_scale_factor is not None:
-            raise InputError("gradient_accumulation_steps and loss_scale_factor are not supported; see LossScale")
-        if not 0 <= ema_momentum <= 1:
-            raise InputError(f"ema_momentum must be between 0 and 1, not {ema_momentum}")
-        self.learning_rate, self.weight_decay = learning_rate, weight_decay
-        self.clipnorm, self.clipvalue, self.global_clipnorm = clipnorm, clipvalue, global_clipnorm
-        self.use_ema, self.ema_momentum = use_ema, ema_momentum
-        self.ema_overwrite_frequency = ema_overwrite_frequency if use_ema else None
-        self.name = name or type(self).__name__.lower()
-
-    # ---- for subclasses ------------------------------------------------------------------------------
-    def _slots(self) -> dict[str, float]:
-        """Names of the slots and the number that fills each at first."""
-        return {}
-
-    def _hyper(self, step: int, rate: float) -> list[float]:
-        """What :meth:`_step` takes from the hyper vector, for the step after ``step`` others."""
-        return [rate]
-
-    def _step(self, p: Tensor, g: Tensor, s: Slots, h: Iterator[Tensor]) -> tuple[Tensor, Slots]:
-        raise NotImplementedError
-
-    # ---- on the host ---------------------------------------------------------------------------------
-    @property
-    def slots(self) -> dict[str, float]:
-        """Names of the flat states that a step updates, and the number that fills each at first."""
-        return {**self._slots(), **({"average": 0.0} if self.use_ema else {})}
-
-    def rate(self, step: int) -> float:
-        """The learning rate of the step after ``step`` others."""
-        return float(self.learning_rate(step) if callable(self.learning_rate) else self.learning_rate)
-
-    def hyper(self, step: int) -> np.ndarray:
-        """The hyper vector (float32, always of one length) of the step after ``step`` others."""
-        rate = self.rate(step)
-        values = self._hyper(step, rate)
-        if self.weight_decay is not None:
-            values.append(rate * self.weight_decay)
-        if self.use_ema:
-            values.append(self.ema_momentum if step else 0.0)
-        if self.ema_overwrite_frequency:
-            values.append(float((step + 1) % self.ema_overwrite_frequency == 0))
-        return np.array(values, np.float32)
-
-    @property
-    def hyper_size(self) -> int:
-        """Length of the hyper vector."""
-        return len(self.hyper(0))
-
-    # ---- in the graph --------------------------------------------------------------------------------
-    def clip_each(self, gradients: Sequence[Tensor]) -> list[Tensor]:
-        """The gradients of single parameters, each with its norm clipped where ``clipnorm`` says so."""
-        if not self.clipnorm or self.clipnorm <= 0:
-            return list(gradients)
-        return [g * (self.clipnorm / _norm([g]).maximum(self.clipnorm)) for g in gradients]
-
-    def global_factor(self, gradients: Sequence[Tensor]) -> Tensor | None:
-        """What ``global_clipnorm`` multiplies all gradients with (NaN if their norm is not finite), shape []."""
-        if not self.global_clipnorm or self.global_clipnorm <= 0:
-            return None
-        norm = _norm(gradients)
-        return norm.is_finite().where((self.global_clipnorm / norm).minimum(1.0), math.nan)
-
-    def update(
-        self, parameter: Tensor, gradient: Tensor, slots: Mapping[str, Tensor], hyper: Tensor,
-        factor: Tensor | None = None, decay: bool = True, finite: Tensor | None = None,
-    ) -> tuple[Tensor, Slots]:  # fmt: skip
-        """One step: the new parameter and slots, of the same shapes and dtypes.
-
-        ``gradient`` is multiplied by ``factor`` (one element: :meth:`global_factor`, or the inverse of a loss scale);
-        ``decay`` False leaves out the weight decay; where ``finite`` (bool, one element) is False all stays as it was.
-        """
-        h = (hyper.slice([i], [1]).cast(parameter.dtype) for i in range(hyper.shape[0]))
-        g = gradient.cast(parameter.dtype)
-        if factor is not None:
-            g = g * factor.cast(g.dtype)
-        if self.clipvalue and self.clipvalue > 0:
-            g = g.clip(-self.clipvalue, self.clipvalue)
-        before = dict(slots)
-        average = before.pop("average", None)
-        own = [next(h) for _ in self._hyper(0, 0.5)]
-        p = parameter
-        if self.weight_decay is not None:
-            share = next(h)
-            p = p - p * share if decay else p
-        new, updated = self._step(p, g, before, iter(own))
-        if self.use_ema:
-            assert average is not None
-            momentum = next(h)
-            mean = updated["average"] = momentum * average + (1.0 - momentum) * new
-            if self.ema_overwrite_frequency:
-                new = (next(h) > 0.5).where(mean, new)
-        if finite is not None:
-            new = finite.where(new, parameter)
-            updated = {name: finite.where(value, slots[name]) for name, value in updated.items()}
-        return new, updated
-
-
-def _norm(gradients: Sequence[Tensor]) -> Tensor:
-    """Euclidean norm of all elements, shape []."""
-    parts = [g.reduce("sum_square") for g in gradients]
-    total = parts[0]
-    for part in parts[1:]:
-        total = total + part
-    return total.sqrt()
 
 
 class SGD(Optimizer):
@@ -158,7 +31,7 @@ class SGD(Optimizer):
             raise InputError(f"momentum must be between 0 and 1, not {momentum}")
         self.momentum, self.nesterov = momentum, nesterov
 
-    def _slots(self) -> dict[str, float]:
+    def _slots(self) -> dict[str, float | None]:
         return {"momentum": 0.0} if self.momentum else {}
 
     def _step(self, p: Tensor, g: Tensor, s: Slots, h: Iterator[Tensor]) -> tuple[Tensor, Slots]:
@@ -179,14 +52,11 @@ class Adam(Optimizer):
         super().__init__(learning_rate, **common)
         self.beta_1, self.beta_2, self.epsilon, self.amsgrad = beta_1, beta_2, epsilon, amsgrad
 
-    def _slots(self) -> dict[str, float]:
+    def _slots(self) -> dict[str, float | None]:
         return {"momentum": 0.0, "velocity": 0.0, **({"velocity_hat": 0.0} if self.amsgrad else {})}
 
     def _hyper(self, step: int, rate: float) -> list[float]:
-        """In float32, as Keras has it: 1 - 0.999 is off by 1e-5 there, and curves would part by as much."""
-        one, count = np.float32(1), np.float32(step + 1)
-        first, second = (one - np.power(np.float32(beta), count) for beta in (self.beta_1, self.beta_2))
-        return [float(np.float32(rate) * np.sqrt(second) / first)]
+        return [adam_rate(step, rate, self.beta_1, self.beta_2)]
 
     def _step(self, p: Tensor, g: Tensor, s: Slots, h: Iterator[Tensor]) -> tuple[Tensor, Slots]:
         m = s["momentum"] + (g - s["momentum"]) * (1 - self.beta_1)
@@ -217,7 +87,7 @@ class Adamax(Optimizer):
         super().__init__(learning_rate, **common)
         self.beta_1, self.beta_2, self.epsilon = beta_1, beta_2, epsilon
 
-    def _slots(self) -> dict[str, float]:
+    def _slots(self) -> dict[str, float | None]:
         return {"momentum": 0.0, "norm": 0.0}
 
     def _hyper(self, step: int, rate: float) -> list[float]:
@@ -240,16 +110,20 @@ class Nadam(Optimizer):
         self.beta_1, self.beta_2, self.epsilon = beta_1, beta_2, epsilon
         self._products = [1.0]
 
-    def _slots(self) -> dict[str, float]:
+    def _slots(self) -> dict[str, float | None]:
         return {"momentum": 0.0, "velocity": 0.0}
 
     def _share(self, step: int) -> float:
         return self.beta_1 * (1 - 0.5 * 0.96**step)
 
-    def _hyper(self, step: int, rate: float) -> list[float]:
-        while len(self._products) <= step + 1:
+    def product(self, steps: int) -> float:
+        """The product of the momenta of the first ``steps`` steps."""
+        while len(self._products) <= steps:
             self._products.append(self._products[-1] * self._share(len(self._products)))
-        product, now, after = self._products[step + 1], self._share(step + 1), self._share(step + 2)
+        return self._products[steps]
+
+    def _hyper(self, step: int, rate: float) -> list[float]:
+        product, now, after = self.product(step + 1), self._share(step + 1), self._share(step + 2)
         return [rate, after / (1 - product * after), (1 - now) / (1 - product), 1 / (1 - self.beta_2 ** (step + 1))]
 
     def _step(self, p: Tensor, g: Tensor, s: Slots, h: Iterator[Tensor]) -> tuple[Tensor, Slots]:
@@ -269,7 +143,7 @@ class RMSprop(Optimizer):
         super().__init__(learning_rate, **common)
         self.rho, self.momentum, self.epsilon, self.centered = rho, momentum, epsilon, centered
 
-    def _slots(self) -> dict[str, float]:
+    def _slots(self) -> dict[str, float | None]:
         names = ["velocity"] + ["momentum"] * (self.momentum > 0) + ["average_gradient"] * self.centered
         return dict.fromkeys(names, 0.0)
 
@@ -295,7 +169,7 @@ class Adagrad(Optimizer):
         super().__init__(learning_rate, **common)
         self.initial_accumulator_value, self.epsilon = initial_accumulator_value, epsilon
 
-    def _slots(self) -> dict[str, float]:
+    def _slots(self) -> dict[str, float | None]:
         return {"accumulator": self.initial_accumulator_value}
 
     def _step(self, p: Tensor, g: Tensor, s: Slots, h: Iterator[Tensor]) -> tuple[Tensor, Slots]:
@@ -312,7 +186,7 @@ class Adadelta(Optimizer):
         super().__init__(learning_rate, **common)
         self.rho, self.epsilon = rho, epsilon
 
-    def _slots(self) -> dict[str, float]:
+    def _slots(self) -> dict[str, float | None]:
         return {"accumulated_gradient": 0.0, "accumulated_step": 0.0}
 
     def _step(self, p: Tensor, g: Tensor, s: Slots, h: Iterator[Tensor]) -> tuple[Tensor, Slots]:
@@ -340,7 +214,7 @@ class Ftrl(Optimizer):
         self.l2_shrinkage_regularization_strength = l2_shrinkage_regularization_strength
         self.beta = beta
 
-    def _slots(self) -> dict[str, float]:
+    def _slots(self) -> dict[str, float | None]:
         return {"accumulator": self.initial_accumulator_value, "linear": 0.0}
 
     def _hyper(self, step: int, rate: float) -> list[float]:
@@ -371,7 +245,7 @@ class Lion(Optimizer):
         super().__init__(learning_rate, **common)
         self.beta_1, self.beta_2 = beta_1, beta_2
 
-    def _slots(self) -> dict[str, float]:
+    def _slots(self) -> dict[str, float | None]:
         return {"momentum": 0.0}
 
     def _step(self, p: Tensor, g: Tensor, s: Slots, h: Iterator[Tensor]) -> tuple[Tensor, Slots]:
@@ -380,9 +254,42 @@ class Lion(Optimizer):
         return p - direction * next(h), {"momentum": m * self.beta_2 + g * (1 - self.beta_2)}
 
 
+class ScheduleFreeAdamW(Optimizer):
+    """Defazio and others, "The road less scheduled" (2024): parameters between a point that steps and its average."""
+
+    def __init__(
+        self, learning_rate: float | Schedule = 0.0025, beta_1: float = 0.9, beta_2: float = 0.999,
+        epsilon: float = 1e-8, warmup_steps: int = 0, **common: Any,
+    ) -> None:  # fmt: skip
+        super().__init__(learning_rate, **common)
+        self.beta_1, self.beta_2, self.epsilon, self.warmup_steps = beta_1, beta_2, epsilon, warmup_steps
+        #: take the average out of the point that has stepped already: Keras does over TensorFlow and PyTorch
+        self.steps_first = False
+
+    def _slots(self) -> dict[str, float | None]:
+        return {"momentum": None, "velocity": 0.0}
+
+    def _hyper(self, step: int, rate: float) -> list[float]:
+        warm = min((step + 1) / self.warmup_steps, 1.0) if self.warmup_steps else 1.0
+        second = np.float32(1) - np.power(np.float32(self.beta_2), np.float32(step + 1))
+        return [rate * warm, float(second), 1 / (step + 1)]
+
+    def _step(self, p: Tensor, g: Tensor, s: Slots, h: Iterator[Tensor]) -> tuple[Tensor, Slots]:
+        rate, correction, weight = (next(h) for _ in range(3))
+        z, own = s["momentum"], 1 - self.beta_1
+        v = s["velocity"] + (g.square() - s["velocity"]) * (1 - self.beta_2)
+        after = z - rate * g / ((v / correction).sqrt() + self.epsilon)
+        mean = (p - (after if self.steps_first else z) * own) / self.beta_1
+        mean = (1.0 - weight) * mean + weight * after
+        return after * own + mean * self.beta_1, {"momentum": after, "velocity": v}
+
+
 _NAMES: dict[str, type[Optimizer]] = {
     kind.__name__.lower(): kind
-    for kind in (SGD, Adam, AdamW, Adamax, Nadam, RMSprop, Adagrad, Adadelta, Ftrl, Lion)
+    for kind in (
+        SGD, Adam, AdamW, Adamax, Nadam, RMSprop, Adagrad, Adadelta, Adafactor, Ftrl, Lion, Lamb, Muon,
+        ScheduleFreeAdamW,
+    )
 }  # fmt: skip
 
 

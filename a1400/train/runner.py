@@ -16,8 +16,8 @@ from a1400.graph.graph import Graph
 from a1400.train import random
 from a1400.train.binding import Batch
 from a1400.train.finite import FLAGS
-from a1400.train.layout import lay_out
-from a1400.train.step import HYPER, SCALE, Signature, Steps, buffer_state, parameter_state, slot_state
+from a1400.train.step import Signature, Steps
+from a1400.train.update import HYPER, SCALE, buffer_state, parameter_state, slot_state
 
 Arrays = dict[str, np.ndarray]
 #: programs kept; the least recently used goes first
@@ -42,29 +42,37 @@ class Runner:
         self._programs: OrderedDict[tuple[str, Signature], Program] = OrderedDict()
         network = steps.network
         parameters = {name: np.asarray(array) for name, array in network.parameters.items()}
-        steps.layouts = lay_out(parameters, alignment=self.states.alignment)
+        steps.lay_out(parameters, self.states.alignment)
         steps.info = device.info
         for layout in steps.layouts:
             self.states.allocate(parameter_state(layout), layout.pack(parameters))
-            for slot, number in self._slots().items():
-                self.states.allocate(slot_state(layout, slot), np.full(layout.size, number, layout.dtype))
+            for slot, own in steps.slots(layout).items():
+                number = self._slots()[slot]
+                first = layout.pack(parameters) if number is None else np.full(own.size, number, own.dtype)
+                self.states.allocate(slot_state(layout, slot), first)
         for name, array in network.buffers.items():
             self.states.allocate(buffer_state(name), np.ascontiguousarray(array).reshape(array.shape))
         self.states.allocate(random.STATE, random.initial_state(seed))
         if steps.scale is not None:
             self.states.allocate(SCALE, steps.scale.initial_state())
 
-    def _slots(self) -> dict[str, float]:
+    def _slots(self) -> dict[str, float | None]:
         return {} if self.steps.optimizer is None else self.steps.optimizer.slots
 
     # ---- running -------------------------------------------------------------------------------------
     def run(self, kind: str, batch: Batch, step: int = 0) -> Arrays:
-        """One batch through the graph ``kind`` ("train", "evaluate" or "predict"): its outputs."""
-        feeds = batch.feeds()
+        """One batch through the graph ``kind`` ("train", "evaluate" or "predict"): its outputs.
+
+        ``step`` is how many batches the optimizer has seen.
+        """
+        feeds, optimizer = batch.feeds(), self.steps.optimizer
+        trains = kind == "train"
+        if trains and optimizer is not None and not optimizer.uses(step):
+            kind = "gather"
         program = self.program(kind, signature(feeds))
-        if kind == "train":
-            assert self.steps.optimizer is not None
-            feeds[HYPER] = self.steps.optimizer.hyper(step)
+        if trains:
+            assert optimizer is not None
+            feeds[HYPER] = optimizer.hyper(step)
         return program.run(feeds)
 
     def program(self, kind: str, of: Signature) -> Program:
@@ -92,6 +100,15 @@ class Runner:
     def scale(self) -> float | None:
         """The loss scale now, where there is one."""
         return None if self.steps.scale is None else float(self.states.read(SCALE)[0])
+
+    def scale_state(self) -> np.ndarray | None:
+        """The loss scale and the steps since it changed, float32 [2], where there is one."""
+        return None if self.steps.scale is None else self.states.read(SCALE)
+
+    def write_scale(self, state: np.ndarray) -> None:
+        """Replace what :meth:`scale_state` gives."""
+        if self.steps.scale is not None:
+            self.states.write(SCALE, np.asarray(state, np.float32))
 
     # ---- what the states hold ------------------------------------------------------------------------
     def parameters(self) -> Arrays:
@@ -123,14 +140,33 @@ class Runner:
         if left:
             raise InputError(f"the network has no weight called {', '.join(left)}")
 
+    def slots(self) -> dict[str, Arrays]:
+        """The optimizer's slots by name and parameter."""
+        found: dict[str, Arrays] = {slot: {} for slot in self._slots()}
+        for layout in self.steps.layouts:
+            for slot, own in self.steps.slots(layout).items():
+                found[slot].update(own.unpack(self.states.read(slot_state(layout, slot))))
+        return found
+
+    def write_slots(self, slots: Mapping[str, Mapping[str, np.ndarray]]) -> None:
+        """Replace slots, those of the parameters that are named."""
+        for layout in self.steps.layouts:
+            for slot, own in self.steps.slots(layout).items():
+                mine = {n: np.asarray(a) for n, a in slots.get(slot, {}).items() if n in own.places}
+                if not mine:
+                    continue
+                _check(mine, {n: place.shape for n, place in own.places.items()})
+                flat = self.states.read(slot_state(layout, slot))
+                for name, array in mine.items():
+                    place = own.places[name]
+                    flat[place.start : place.start + place.size] = array.reshape(-1)
+                self.states.write(slot_state(layout, slot), flat)
+
     def tensors(self) -> Arrays:
         """Everything that a checkpoint keeps, by the checkpoint's names."""
         made = {f"parameter/{n}": a for n, a in self.parameters().items()}
         made.update({f"buffer/{n}": a for n, a in self.buffers().items()})
-        for slot in self._slots():
-            for layout in self.steps.layouts:
-                arrays = layout.unpack(self.states.read(slot_state(layout, slot)))
-                made.update({f"slot/{slot}/{n}": a for n, a in arrays.items()})
+        made.update({f"slot/{slot}/{n}": a for slot, arrays in self.slots().items() for n, a in arrays.items()})
         made["random/state"] = self.states.read(random.STATE)
         if self.steps.scale is not None:
             made["random/loss_scale"] = self.states.read(SCALE)
@@ -150,13 +186,7 @@ class Runner:
             return {n[len(prefix) + 1 :]: a for n, a in tensors.items() if n.startswith(prefix + "/")}
 
         self.write({**part("parameter"), **part("buffer")})
-        for slot, number in self._slots().items():
-            arrays = part(f"slot/{slot}")
-            for layout in self.steps.layouts:
-                flat = np.full(layout.size, number, layout.dtype)
-                for name, place in layout.places.items():
-                    flat[place.start : place.start + place.size] = arrays[name].reshape(-1)
-                self.states.write(slot_state(layout, slot), flat)
+        self.write_slots({slot: part(f"slot/{slot}") for slot in self._slots()})
         self.states.write(random.STATE, tensors["random/state"])
         if self.steps.scale is not None:
             self.states.write(SCALE, tensors["random/loss_scale"])

@@ -20,34 +20,19 @@ from a1400.graph.tensor import Tensor
 from a1400.optimizer import optimize
 from a1400.train import random
 from a1400.train.compilation import Entry
-from a1400.train.finite import Flags, all_finite
-from a1400.train.layout import FlatLayout
+from a1400.train.constraints import Constraint
+from a1400.train.finite import Flags
+from a1400.train.layout import ALIGNMENT, FlatLayout, lay_out
 from a1400.train.loss_scale import LossScale
 from a1400.train.losses import Loss
 from a1400.train.network import Network, layer
-from a1400.train.optimizers import Optimizer
+from a1400.train.optimizer import Optimizer
+from a1400.train.update import SCALE, Pieces, buffer_state, parameter_state, write_update
 
 #: (name, shape, dtype) of each array of a batch, under its name in the graph
 Signature = tuple[tuple[str, tuple[int, ...], np.dtype], ...]
-#: name of the input that is no data, and of the loss scale's state
-HYPER, SCALE = "hyper", "loss_scale"
-#: names of outputs
-LOSS, FINITE = "loss", "finite"
-
-
-def parameter_state(layout: FlatLayout) -> str:
-    """Name of the state that holds a layout's parameters."""
-    return f"parameter:{layout.name}"
-
-
-def slot_state(layout: FlatLayout, slot: str) -> str:
-    """Name of the state of one of the optimizer's slots."""
-    return f"slot:{layout.name}:{slot}"
-
-
-def buffer_state(name: str) -> str:
-    """Name of a buffer's state."""
-    return f"buffer:{name}"
+#: name of the loss among the outputs
+LOSS = "loss"
 
 
 @dataclass
@@ -77,7 +62,7 @@ class Debugging:
 class Steps:
     """Writes the graphs of a network: ``losses`` and ``metrics`` by output, ``loss_weights`` likewise (1).
 
-    ``scale`` multiplies the loss, and the gradients are divided by it again.
+    ``scale`` multiplies the loss, and the gradients are divided by it again.  ``constraints`` are by parameter.
     """
 
     network: Network
@@ -88,9 +73,55 @@ class Steps:
     optimizer: Optimizer | None = None
     scale: LossScale | None = None
     info: DeviceInfo | None = None
+    constraints: Mapping[str, Constraint] = field(default_factory=dict)
+    _alignment: int = field(default=ALIGNMENT, init=False)
+
+    # ---- where things lie ----------------------------------------------------------------------------
+    def lay_out(self, parameters: Mapping[str, np.ndarray], alignment: int) -> None:
+        """Make the layouts: parameters that are treated alike lie side by side."""
+        labels = {}
+        for name, array in parameters.items():
+            label = "" if self.optimizer is None else self.group(name, array.shape)
+            labels[name] = f"{label} constrained".strip() if name in self.constraints else label
+        self.layouts = lay_out(parameters, labels, alignment)
+        self._alignment = alignment
+
+    def group(self, name: str, shape: tuple[int, ...]) -> str:
+        """The optimizer's group of a parameter that has ``shape`` on the device."""
+        assert self.optimizer is not None
+        return self.optimizer.group(name, self._own_shape(name, shape))
+
+    def _own_shape(self, name: str, shape: tuple[int, ...]) -> tuple[int, ...]:
+        order = self.orders.get(name)
+        return shape if order is None else tuple(shape[order.index(axis)] for axis in range(len(order)))
+
+    @property
+    def orders(self) -> Mapping[str, tuple[int, ...]]:
+        """Parameters that lie with other axes than their author gave them: which of the author's stands where."""
+        return getattr(self.network, "orders", {})
+
+    def slots(self, layout: FlatLayout) -> dict[str, FlatLayout]:
+        """How the optimizer's slots lie for the parameters of ``layout``, without those that have none."""
+        found: dict[str, FlatLayout] = {}
+        if self.optimizer is None:
+            return found
+        for slot in self.optimizer.slots:
+            shapes = {}
+            for name, place in layout.places.items():
+                own = self._own_shape(name, place.shape)
+                shape = self.optimizer.slot_shape(slot, name, own)
+                if shape is not None:
+                    shapes[name] = place.shape if shape == own else shape
+            if shapes:
+                found[slot] = layout.of_shapes(shapes, self._alignment)
+        return found
+
+    def pieces(self, layout: FlatLayout) -> Pieces:
+        """Single parameters and slots of a layout in a graph."""
+        return Pieces(layout, self.slots(layout), self.orders)
 
     # ---- graphs --------------------------------------------------------------------------------------
-    def train(self, signature: Signature) -> Graph:
+    def train(self, signature: Signature, whole: bool = True) -> Graph:
         """Outputs ``loss``, ``finite`` (bool) and the metrics' sums; updates every state."""
         made = self._forward("train step", signature, training=True)
         graph = made.graph
@@ -100,9 +131,13 @@ class Steps:
         graph.output(LOSS, loss.value)
         assert self.optimizer is not None
         with layer(graph, "optimizer"):
-            self._update(made, loss, self.optimizer, found)
+            write_update(self, made, loss, found, whole)
         self._bind(made)
         return graph
+
+    def gather(self, signature: Signature) -> Graph:
+        """As :meth:`train`, for a batch whose gradients are only added to those that wait for the next step."""
+        return self.train(signature, whole=False)
 
     def evaluate(self, signature: Signature) -> Graph:
         """Outputs ``loss`` and the metrics' sums."""
@@ -194,9 +229,12 @@ class Steps:
     def _gradients(self, made: Forward, loss: Tensor) -> dict[str, Tensor | None]:
         """The gradient of each parameter, of the loss as it is (a scale taken out again)."""
         graph, of, inverse = made.graph, loss, None
+        factor = None if self.optimizer is None else self.optimizer.loss_scale_factor
+        if factor is not None:
+            of = of * factor
         if self.scale is not None:
             scale = Tensor(graph, graph.state(SCALE, (2,), np.dtype(np.float32)))
-            of, inverse = self.scale.scaled(loss, scale), self.scale.factor(scale)
+            of, inverse = self.scale.scaled(of, scale), self.scale.factor(scale)
         names = list(made.parameters)
         found = gradients(graph, of.value, [made.parameters[n].value for n in names])
         if all(g is None for g in found):
@@ -206,6 +244,8 @@ class Steps:
             tensor = None if value is None else Tensor(graph, value)
             if tensor is not None and inverse is not None:
                 tensor = tensor * inverse.cast(tensor.dtype).reshape((1,) * tensor.rank)
+            if tensor is not None and factor is not None:
+                tensor = tensor / factor
             table[name] = tensor
         return table
 
@@ -217,39 +257,6 @@ class Steps:
                     parts = entry.parts(made.inputs[f"target:{name}"], made.outputs[name], weight)
                 for part, tensor in parts.items():
                     made.graph.output(f"metric:{name}:{index}:{part}", tensor.value)
-
-    def _update(self, made: Forward, loss: Tensor, optimizer: Optimizer, found: dict[str, Tensor | None]) -> None:
-        graph = made.graph
-        hyper = Tensor(graph, graph.input(HYPER, (optimizer.hyper_size,), np.dtype(np.float32)))
-        names = [n for n, t in found.items() if t is not None]
-        clipped = optimizer.clip_each([t for t in found.values() if t is not None])
-        flat = [layout.concatenate(graph, dict(zip(names, clipped))) for layout in self.layouts]
-        finite = all_finite(loss)
-        for gradient in flat:
-            finite = finite.op("and", all_finite(gradient))
-        graph.output(FINITE, finite.value)
-        finite = finite.reshape((1,))
-        factor = optimizer.global_factor(flat)
-        for layout, gradient in zip(self.layouts, flat):
-            def state(name: str, layout: FlatLayout = layout) -> Tensor:
-                return Tensor(graph, graph.state(name, (layout.size,), layout.dtype))
-
-            slots = {slot: state(slot_state(layout, slot)) for slot in optimizer.slots}
-            parameter = state(parameter_state(layout))
-            new, updated = optimizer.update(parameter, gradient, slots, hyper, factor, finite=finite)
-            graph.update(parameter_state(layout), new.value)
-            for slot, value in updated.items():
-                graph.update(slot_state(layout, slot), value.value)
-        for name, update in made.updates.items():
-            old = made.buffers[name]
-            if (update.shape, update.dtype) != (old.shape, old.dtype):
-                raise InputError(f"the update of buffer {name!r} is {update!r}, the buffer is {old!r}")
-            kept = finite.reshape((1,) * old.rank).where(update, old)
-            graph.update(buffer_state(name), kept.value)
-        if self.scale is not None:
-            graph.update(SCALE, self.scale.next(Tensor(graph, graph.inputs[SCALE]), finite).value)
-        advanced = finite.where(made.random.advanced(), made.random.state)
-        graph.update(random.STATE, advanced.value)
 
     def _bind(self, made: Forward) -> None:
         """Let the parameters be slices of the flat states."""

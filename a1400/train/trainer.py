@@ -20,10 +20,12 @@ from a1400.train.interrupts import Interrupts
 from a1400.train.loss_scale import LossScale
 from a1400.train.network import Network
 from a1400.train.onnx_network import OnnxNetwork
+from a1400.train.optimizer import AVERAGE
 from a1400.train.prefetch import Prefetcher
 from a1400.train.progress import Display, display
 from a1400.train.runner import Runner
-from a1400.train.step import FINITE, LOSS, Steps
+from a1400.train.step import LOSS, Steps
+from a1400.train.update import FINITE
 
 #: below this, making the loss scale smaller still would not help
 _SMALLEST_SCALE = 1.0
@@ -36,7 +38,10 @@ class Trainer:
     :mod:`a1400.train.metrics`, functions of (target, prediction), or, for several outputs, dicts (or lists) of them;
     ``weighted_metrics`` see sample weights.  ``optimizer`` is a name or an object of :mod:`a1400.train.optimizers`.
     ``backend``, ``device``, ``precision``, ``memory_limit`` and ``disable`` are as for :func:`a1400.load`; fp16 and
-    bf16 keep parameters in float32, and fp16 scales the loss.  The same ``seed`` gives the same weights, bit for bit.
+    bf16 keep parameters in float32, and fp16 scales the loss (``loss_scale`` says how, and scales it in any precision).
+    ``gradient_accumulation_steps`` is the optimizer's; ``constraints`` (names or objects of
+    :mod:`a1400.train.constraints` by parameter, or by a pattern such as ``"dense*.w"``) hold after every step.  The
+    same ``seed`` gives the same weights, bit for bit.
 
     Attributes: ``network``, ``optimizer``, ``epoch`` and ``batch`` (where the run stands), ``step`` (batches trained
     ever), ``history``, ``stop_training`` (set it to end after this batch), ``resumed`` (the run goes on from a
@@ -47,19 +52,21 @@ class Trainer:
         self, network: Network | str | os.PathLike[str] | bytes, loss: Any = None, optimizer: Any = "adam",
         metrics: Any = None, *, loss_weights: Any = None, weighted_metrics: Any = None, backend: str | None = None,
         device: str | int | None = None, seed: int = 0, precision: str = "fp32", memory_limit: int | None = None,
-        disable: Collection[str] = (),
+        disable: Collection[str] = (), gradient_accumulation_steps: int | None = None,
+        constraints: Mapping[str, Any] | None = None, loss_scale: LossScale | None = None,
     ) -> None:  # fmt: skip
         from a1400.backends.registry import choose
 
         self.network: Network = OnnxNetwork(network) if isinstance(network, (str, bytes, os.PathLike)) else network
         self.seed, self.precision = int(seed), precision
-        self.optimizer = compilation.optimizer(optimizer)
+        self.optimizer = compilation.optimizer(optimizer, gradient_accumulation_steps)
+        bounds = compilation.constraints(constraints, self.network)
         outputs = tuple(self.network.outputs)
         losses = compilation.losses(loss, outputs)
         self._metrics = compilation.Metrics(metrics, weighted_metrics, losses, outputs)
         self._steps = Steps(
             self.network, (), losses, compilation.loss_weights(loss_weights, losses), self._metrics.by_output,
-            self.optimizer, LossScale() if precision == "fp16" else None,
+            self.optimizer, loss_scale or (LossScale() if precision == "fp16" else None), constraints=bounds,
         )  # fmt: skip
         self._runner = Runner(self._steps, choose(backend, device), self.seed, precision, memory_limit, disable)
         self.epoch = self.batch = self.step = 0
@@ -93,6 +100,14 @@ class Trainer:
     def set_weights(self, weights: Mapping[str, np.ndarray]) -> None:
         """Replace those parameters and buffers that are named."""
         self._runner.write(weights)
+
+    def take_average(self) -> None:
+        """Put the optimizer's moving average in the parameters' place, as :meth:`fit` does at its end."""
+        average = self._runner.slots().get(AVERAGE)
+        if average is None:
+            raise InputError("there is no moving average; make the optimizer with use_ema=True")
+        if self._updates:
+            self.set_weights(average)
 
     def synchronise(self) -> None:
         """Put the weights of the device into the network's own arrays."""
@@ -187,6 +202,8 @@ class Trainer:
                 show.close()
                 show.say(f"Interrupted after step {self.step}" + (f"; saved to {checkpoint}" if checkpoint else ""))
             calls.call("train_end", logs)
+        if self.optimizer.use_ema and not self.history.interrupted:
+            self.take_average()
         self.resumed, self._callbacks, self._left = False, None, []
         self.synchronise()
         return self.history
