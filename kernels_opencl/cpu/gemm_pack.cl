@@ -5,6 +5,8 @@
 #define TURN_STORE(p, i, v) T_store_v(p, i, v)
 #include "turn.clh"
 
+#define PACK_AHEAD 64
+
 __attribute__((reqd_work_group_size(1, 1, 1))) KERNEL_ENTRY {
     const int n0 = group_id(0) * 32, width = min(32, N - n0);
     const int batch = group_id(2), i0 = batch / nb1, i1 = batch - i0 * nb1;
@@ -19,6 +21,8 @@ __attribute__((reqd_work_group_size(1, 1, 1))) KERNEL_ENTRY {
     } else if (width == 32) {
         int k = k0;
         for (; b_k == 1 && k + 16 <= k1; k += 16) {
+            /* 32 rows at once are more than hardware follows */
+            for (int n = 0; n < 32; n++) fetch_far(s + n * b_n + k + PACK_AHEAD);
             turn(s + k, b_n, d + k * 32, 32);
             turn(s + 16 * b_n + k, b_n, d + k * 32 + 16, 32);
         }
