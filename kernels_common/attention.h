@@ -8,21 +8,8 @@ KERNEL_ENTRY {
     LOCAL_ARRAY(float, right, BLOCK * PITCH); /* a chunk of k */
     LOCAL_ARRAY(float, score, BLOCK * PITCH);
     LOCAL_ARRAY(float, values, SIDE * MAX_D); /* rows of v */
-    const int tid = local_id(0);
-    const int tx = tid % SIDE;
-    const int ty = tid / SIDE;
-    const int blocks = (S + BLOCK - 1) / BLOCK;
-    const int s0 = group_id(0) % blocks * BLOCK;
-    const int h = group_id(0) / blocks % H;
-    const int b = group_id(0) / blocks / H;
-    const int head = h * HK / H;
-    GPTR(const T) qp = q + q_off + b * q_b + h * q_h + s0 * q_s;
-    GPTR(const T) kp = k + k_off + b * k_b + head * k_h;
-    GPTR(const T) vp = v + v_off + b * v_b + head * v_h;
+    ATTENTION_QUERIES
     GPTR(T) op = o + o_off + b * o_b + h * o_h + s0 * o_s;
-    const int queries = S - s0 < BLOCK ? S - s0 : BLOCK;
-    int t_end = T_len;
-    if (causal && s0 + queries + causal_offset < t_end) t_end = s0 + queries + causal_offset;
 
     float out[2][COLUMNS];
     float top[2], sum[2];
@@ -34,34 +21,10 @@ KERNEL_ENTRY {
 
     for (int t0 = 0; t0 < t_end; t0 += BLOCK) {
         const int keys = t_end - t0 < BLOCK ? t_end - t0 : BLOCK;
-        float dot[2][2];
+        float dot[2][2], alpha[2];
         attention_dots(dot, qp, q_s, queries, kp + t0 * k_t, k_t, keys, D, left, right, tid);
-        for (int r = 0; r < 2; r++) {
-            for (int c = 0; c < 2; c++) {
-                const int s = ty + r * SIDE;
-                const int t = tx + c * SIDE;
-                float x = -A_INF;
-                if (s < queries && t < keys && !(causal && t0 + t > s0 + s + causal_offset))
-                    x = SCORE(dot[r][c] * scale, b, h, s0 + s, t0 + t);
-                dot[r][c] = x;
-                score[s * PITCH + t] = x;
-            }
-        }
-        local_barrier();
-        /* every thread of a row finds the row's maximum for itself */
-        float alpha[2];
-        for (int r = 0; r < 2; r++) {
-            float high = top[r];
-            for (int t = 0; t < BLOCK; t++) {
-                const float x = score[(ty + r * SIDE) * PITCH + t];
-                high = x > high ? x : high;
-            }
-            const float base = high == -A_INF ? 0.0f : high; /* nothing seen yet: all weights 0 */
-            alpha[r] = a_exp(top[r] - base);
-            top[r] = high;
-            for (int c = 0; c < 2; c++) dot[r][c] = a_exp(dot[r][c] - base);
-        }
-        local_barrier();
+        attention_weigh(dot, top, alpha, score, scale, b, h, s0, queries, t0, keys, causal, causal_offset,
+                        tid SCORE_ARGUMENTS);
         for (int r = 0; r < 2; r++) {
             for (int c = 0; c < 2; c++) score[(ty + r * SIDE) * PITCH + tx + c * SIDE] = dot[r][c];
             sum[r] *= alpha[r];

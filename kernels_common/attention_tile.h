@@ -63,3 +63,55 @@ FN void attention_add(float out[2][COLUMNS], LPTR(const float) weights, int row_
         }
     }
 }
+
+/* Where a work-group that takes BLOCK queries of a head is, and how far the keys go that they see: thread (ty, tx) of the
+ * queries from s0 on of head h of batch b; the head of keys and values that it shares with others. */
+#define ATTENTION_QUERIES                                                                              \
+    const int tid = local_id(0);                                                                       \
+    const int tx = tid % SIDE;                                                                         \
+    const int ty = tid / SIDE;                                                                         \
+    const int blocks = (S + BLOCK - 1) / BLOCK;                                                        \
+    const int s0 = group_id(0) % blocks * BLOCK;                                                       \
+    const int h = group_id(0) / blocks % H;                                                            \
+    const int b = group_id(0) / blocks / H;                                                            \
+    const int head = h * HK / H;                                                                       \
+    const int queries = S - s0 < BLOCK ? S - s0 : BLOCK;                                               \
+    const int seen = causal ? s0 + queries + causal_offset : T_len;                                    \
+    const int t_end = seen < T_len ? seen : T_len;                                                     \
+    GPTR(const T) qp = q + q_off + b * q_b + h * q_h + s0 * q_s;                                       \
+    GPTR(const T) kp = k + k_off + b * k_b + head * k_h;                                               \
+    GPTR(const T) vp = v + v_off + b * v_b + head * v_h;
+
+/* A tile of products of queries from s0 on and keys from t0 on to weights against the rows' maxima so far (online
+ * softmax): dot = exp(SCORE(dot scale) - top), zero where a key is not seen; alpha is what earlier sums shrink by.  Scores
+ * pass through `score`, which may be written again after the function. */
+FN void attention_weigh(float dot[2][2], float top[2], float alpha[2], LPTR(float) score, float scale, int b, int h,
+                        int s0, int queries, int t0, int keys, int causal, int causal_offset, int tid SCORE_PARAMETERS) {
+    const int tx = tid % SIDE;
+    const int ty = tid / SIDE;
+    for (int r = 0; r < 2; r++) {
+        for (int c = 0; c < 2; c++) {
+            const int s = ty + r * SIDE;
+            const int t = tx + c * SIDE;
+            float x = -A_INF;
+            if (s < queries && t < keys && !(causal && t0 + t > s0 + s + causal_offset))
+                x = SCORE(dot[r][c] * scale, b, h, s0 + s, t0 + t);
+            dot[r][c] = x;
+            score[s * PITCH + t] = x;
+        }
+    }
+    local_barrier();
+    /* every thread of a row finds the row's maximum for itself */
+    for (int r = 0; r < 2; r++) {
+        float high = top[r];
+        for (int t = 0; t < BLOCK; t++) {
+            const float x = score[(ty + r * SIDE) * PITCH + t];
+            high = x > high ? x : high;
+        }
+        const float base = high == -A_INF ? 0.0f : high; /* nothing seen yet: all weights 0 */
+        alpha[r] = a_exp(top[r] - base);
+        top[r] = high;
+        for (int c = 0; c < 2; c++) dot[r][c] = a_exp(dot[r][c] - base);
+    }
+    local_barrier();
+}

@@ -19,9 +19,8 @@ from typing import Any
 import numpy as np
 
 from a1400 import dtypes
-from a1400.backends.base import Grid
-from a1400.kernels.geometry import WIDTH, Reference, ceil_div, cpu_blocks, runs, runs_vectors
-from a1400.kernels.spec import Case, Data, KernelSpec, Scalars, Tunable, Tunables, Variant, params, register
+from a1400.kernels.geometry import WIDTH, Reference, ceil_div, cpu_blocks, runs_vectors, team
+from a1400.kernels.spec import Case, Data, KernelSpec, Scalars, Variant, params, register
 
 
 def _reference(largest: bool) -> Reference:
@@ -41,19 +40,8 @@ def _count(s: Scalars) -> int:
     return int(s["O"] * s["R"] * s["I"])
 
 
-def _teams(s: Scalars, t: Tunables) -> tuple[Grid, Grid]:
-    return (ceil_div(int(s["O"] * s["I"]), t["TEAMS"]), 1, 1), (t["TEAMS"] * t["LANES"], 1, 1)
-
-
-def _team(name: str, kind: str, lanes: int, teams: int, **more: Any) -> Variant:
-    return Variant(
-        name, kind, _teams,
-        (
-            Tunable("LANES", lanes, (1, 4, 8, 16, 64, 256), "work-items along r, a power of two"),
-            Tunable("TEAMS", teams, (1, 4, 16, 32, 64), "outputs per group"),
-        ),
-        requires=runs, constraint=lambda t: t["LANES"] * t["TEAMS"] <= 256, source="arg_reduce", **more,
-    )  # fmt: skip
+def _outputs(s: Scalars) -> int:
+    return int(s["O"] * s["I"])
 
 
 _VARIANTS = (
@@ -63,11 +51,14 @@ _VARIANTS = (
         supports=lambda s: s["x_i"] == 1 and s["I"] >= WIDTH,
     ),
     Variant(
-        "cpu", "cpu", lambda s, t: cpu_blocks(int(s["O"] * s["I"]), _count(s)), backends=("opencl",),
+        "cpu", "cpu", lambda s, t: cpu_blocks(_outputs(s), _count(s)), backends=("opencl",),
         source="cpu/arg_reduce_rows", vector_width=WIDTH, requires=runs_vectors,
     ),
-    _team("group", "gpu", 256, 1, supports=lambda s: s["R"] >= 256 and (s["I"] == 1 or s["O"] * s["I"] < 256)),
-    _team("team", "any", 8, 32),
+    team(
+        "group", "gpu", 256, 1, "arg_reduce", _outputs,
+        supports=lambda s: s["R"] >= 256 and (s["I"] == 1 or s["O"] * s["I"] < 256),
+    ),
+    team("team", "any", 8, 32, "arg_reduce", _outputs),
 )  # fmt: skip
 
 _SPECIAL = np.array([0.5, -np.inf, 3.0, np.inf, -2.0, np.inf, -np.inf, 3.0])

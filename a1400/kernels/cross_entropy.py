@@ -16,36 +16,28 @@ row that is all ``-inf``, or holds a NaN or ``+inf``, gives NaN, as PyTorch does
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any
 
 import numpy as np
 
 from a1400 import dtypes
-from a1400.backends.base import Grid
 from a1400.kernels.gather import INDEX_TYPES
-from a1400.kernels.geometry import WIDTH, Reference, ceil_div, cpu_blocks, runs, runs_vectors
-from a1400.kernels.spec import Case, Data, KernelSpec, Scalars, Tunable, Tunables, Variant, params, register
+from a1400.kernels.geometry import WIDTH, Reference, cpu_blocks, row_teams, rows_of, runs_vectors
+from a1400.kernels.spec import Case, Data, KernelSpec, Scalars, Variant, params, register
 
 #: ``ignored`` where no class is
 NONE_IGNORED = -(2**63)
 _WIDE = tuple(dtypes.from_short(n) for n in ("f32", "f64"))
 
 
-def _rows(flat: np.ndarray, s: Scalars, name: str) -> np.ndarray:
-    flat = flat.reshape(-1)[int(s[f"{name}_off"]) :]
-    item = flat.itemsize
-    return np.lib.stride_tricks.as_strided(flat, (int(s["rows"]), int(s["n"])), (int(s[f"{name}_row"]) * item, item))
-
-
 def _reference(dense: bool) -> Reference:
     def reference(arrays: Mapping[str, np.ndarray], s: Scalars, case: Case) -> Mapping[str, np.ndarray]:
-        x = np.asarray(_rows(arrays["x"], s, "x"), np.float64)
+        x = np.asarray(rows_of(arrays["x"], s, "x"), np.float64)
         with np.errstate(all="ignore"):
             top = x.max(1, keepdims=True)
             base = np.where(top == -np.inf, 0, top)
             lse = np.log(np.exp(x - base).sum(1, keepdims=True)) + base
             if dense:
-                t = np.asarray(_rows(arrays["target"], s, "t"), np.float64)
+                t = np.asarray(rows_of(arrays["target"], s, "t"), np.float64)
                 loss, weight = np.where(t == 0, 0, t * (lse - x)).sum(1), t.sum(1)
             else:
                 target = arrays["target"].astype(np.int64)
@@ -58,21 +50,6 @@ def _reference(dense: bool) -> Reference:
     return reference
 
 
-def _teams(s: Scalars, t: Tunables) -> tuple[Grid, Grid]:
-    return (ceil_div(int(s["rows"]), t["TEAMS"]), 1, 1), (t["LANES"] * t["TEAMS"], 1, 1)
-
-
-def _team(name: str, kind: str, lanes: int, teams: int, **more: Any) -> Variant:
-    return Variant(
-        name, kind, _teams,
-        (
-            Tunable("LANES", lanes, (8, 16, 32, 64, 128, 256), "work-items per row, a power of two"),
-            Tunable("TEAMS", teams, (1, 2, 4, 8, 16, 32), "rows per group"),
-        ),
-        requires=runs, constraint=lambda t: t["LANES"] * t["TEAMS"] <= 256, source="cross_entropy", **more,
-    )  # fmt: skip
-
-
 _VARIANTS = (
     Variant(
         "cpu", "cpu", lambda s, t: cpu_blocks(int(s["rows"]), int(4 * s["rows"] * s["n"])), backends=("opencl",),
@@ -80,8 +57,7 @@ _VARIANTS = (
         # the class numbers are scalars: 64 bits of them are no matter
         requires=lambda info, types: runs_vectors(info, {k: v for k, v in types.items() if k != "TI"}),
     ),
-    _team("group", "gpu", 256, 1, supports=lambda s: s["n"] > 1024),
-    _team("team", "any", 32, 8),
+    *row_teams("cross_entropy"),
 )  # fmt: skip
 
 

@@ -27,7 +27,7 @@ from a1400 import dtypes
 from a1400.backends.base import Grid
 from a1400.kernels import expr
 from a1400.kernels.check import slot_reference
-from a1400.kernels.geometry import WIDTH, Reference, ceil_div, cpu_blocks, runs, runs_vectors
+from a1400.kernels.geometry import WIDTH, Reference, cpu_blocks, row_teams, runs_vectors
 from a1400.kernels.spec import (
     Case,
     Data,
@@ -36,7 +36,6 @@ from a1400.kernels.spec import (
     Scalars,
     Slot,
     SlotCode,
-    Tunable,
     Tunables,
     Variant,
     params,
@@ -63,31 +62,15 @@ def _reference(center: bool, extra: str) -> Reference:
     return reference
 
 
-def _teams(s: Scalars, t: Tunables) -> tuple[Grid, Grid]:
-    return (ceil_div(int(s["rows"]), t["TEAMS"]), 1, 1), (t["LANES"] * t["TEAMS"], 1, 1)
-
-
 def _cpu(s: Scalars, t: Tunables) -> tuple[Grid, Grid]:
     return cpu_blocks(int(s["rows"]), int(s["rows"] * s["n"]))
-
-
-def _team(name: str, kind: str, lanes: int, teams: int, **more: Any) -> Variant:
-    return Variant(
-        name, kind, _teams,
-        (
-            Tunable("LANES", lanes, (16, 32, 64, 128, 256), "work-items per row, a power of two"),
-            Tunable("TEAMS", teams, (1, 2, 4, 8), "rows per group"),
-        ),
-        requires=runs, constraint=lambda t: t["LANES"] * t["TEAMS"] <= 256, source="norm", **more,
-    )  # fmt: skip
 
 
 _VARIANTS = (
     Variant(
         "cpu", "cpu", _cpu, backends=("opencl",), source="cpu/norm", vector_width=WIDTH, requires=runs_vectors
     ),
-    _team("group", "gpu", 256, 1, supports=lambda s: s["n"] > 1024),
-    _team("team", "any", 32, 8),
+    *row_teams("norm"),
 )  # fmt: skip
 
 

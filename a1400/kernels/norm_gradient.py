@@ -23,7 +23,7 @@ from a1400 import dtypes
 from a1400.backends.base import DeviceInfo, Grid
 from a1400.kernels import expr
 from a1400.kernels.check import slot_reference
-from a1400.kernels.geometry import WIDTH, Reference, ceil_div, cpu_blocks, runs, runs_vectors
+from a1400.kernels.geometry import WIDTH, Reference, ceil_div, cpu_blocks, rows_of, runs, runs_vectors
 from a1400.kernels.spec import (
     Case,
     Data,
@@ -51,15 +51,9 @@ def split(info: DeviceInfo, rows: int, dtype: np.dtype) -> tuple[int, int]:
     return ceil_div(rows, chunk), chunk
 
 
-def _rows(flat: np.ndarray, s: Scalars, name: str) -> np.ndarray:
-    flat = flat.reshape(-1)[int(s[f"{name}_off"]) :]
-    item = flat.itemsize
-    return np.lib.stride_tricks.as_strided(flat, (int(s["rows"]), int(s["n"])), (int(s[f"{name}_row"]) * item, item))
-
-
 def _reference(center: bool) -> Reference:
     def reference(arrays: Mapping[str, np.ndarray], s: Scalars, case: Case) -> Mapping[str, np.ndarray]:
-        x, g = (np.asarray(_rows(arrays[k], s, k), np.float64) for k in ("x", "g"))
+        x, g = (np.asarray(rows_of(arrays[k], s, k), np.float64) for k in ("x", "g"))
         h = np.asarray(slot_reference(case, "WEIGHT", g), np.float64)
         d = x - x.mean(1, keepdims=True) if center else x
         r = 1 / np.sqrt(np.square(d).mean(1, keepdims=True) + s["eps"])

@@ -25,7 +25,7 @@ from a1400 import dtypes
 from a1400.backends.base import Grid
 from a1400.kernels import expr
 from a1400.kernels.check import slot_reference
-from a1400.kernels.geometry import WIDTH, Reference, ceil_div, cpu_blocks, runs, runs_vectors
+from a1400.kernels.geometry import WIDTH, Reference, ceil_div, cpu_blocks, row_teams, runs_vectors, team
 from a1400.kernels.spec import (
     Case,
     Data,
@@ -34,7 +34,6 @@ from a1400.kernels.spec import (
     Scalars,
     Slot,
     SlotCode,
-    Tunable,
     Tunables,
     Variant,
     params,
@@ -92,25 +91,9 @@ def _count(s: Scalars) -> int:
     return int(s["rows"] * s["n"]) if "rows" in s else int(s["O"] * s["R"] * s["I"])
 
 
-def _teams(s: Scalars, t: Tunables) -> tuple[Grid, Grid]:
-    units = int(s["rows"] if "rows" in s else s["O"] * s["I"])
-    return (ceil_div(units, t["TEAMS"]), 1, 1), (t["LANES"] * t["TEAMS"], 1, 1)
-
-
 def _cpu(s: Scalars, t: Tunables) -> tuple[Grid, Grid]:
     units = int(s["rows"]) if "rows" in s else int(s["O"]) * ceil_div(int(s["I"]), 64)
     return cpu_blocks(units, 4 * _count(s))  # an exponential is worth several elements
-
-
-def _team(name: str, kind: str, lanes: int, teams: int, **more: Any) -> Variant:
-    return Variant(
-        name, kind, _teams,
-        (
-            Tunable("LANES", lanes, (8, 16, 32, 64, 128, 256), "work-items per row, a power of two"),
-            Tunable("TEAMS", teams, (1, 2, 4, 8, 16, 32), "rows per group"),
-        ),
-        requires=runs, constraint=lambda t: t["LANES"] * t["TEAMS"] <= 256, source="softmax", **more,
-    )  # fmt: skip
 
 
 def _variants(rows: bool) -> tuple[Variant, ...]:
@@ -119,8 +102,8 @@ def _variants(rows: bool) -> tuple[Variant, ...]:
         vector_width=WIDTH, requires=runs_vectors,
     )  # fmt: skip
     if rows:
-        return (cpu, _team("group", "gpu", 256, 1, supports=lambda s: s["n"] > 1024), _team("team", "any", 32, 8))
-    return (cpu, _team("team", "any", 8, 32))
+        return (cpu, *row_teams("softmax"))
+    return (cpu, team("team", "any", 8, 32, "softmax", lambda s: int(s["O"] * s["I"])))
 
 
 _FLOAT_TYPES = {name: dtypes.from_short(name) for name in ("f32", "f16", "bf16", "f64")}

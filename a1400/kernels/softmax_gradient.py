@@ -14,10 +14,9 @@ from typing import Any
 import numpy as np
 
 from a1400 import dtypes
-from a1400.backends.base import Grid
 from a1400.kernels import expr
 from a1400.kernels.check import slot_reference
-from a1400.kernels.geometry import WIDTH, Reference, ceil_div, cpu_blocks, runs, runs_vectors
+from a1400.kernels.geometry import WIDTH, Reference, cpu_blocks, row_teams, rows_of, runs_vectors
 from a1400.kernels.spec import (
     Case,
     Data,
@@ -26,8 +25,6 @@ from a1400.kernels.spec import (
     Scalars,
     Slot,
     SlotCode,
-    Tunable,
-    Tunables,
     Variant,
     params,
     register,
@@ -40,15 +37,9 @@ _DEFINES = {
 }
 
 
-def _rows(flat: np.ndarray, s: Scalars, name: str) -> np.ndarray:
-    flat = flat.reshape(-1)[int(s[f"{name}_off"]) :]
-    item = flat.itemsize
-    return np.lib.stride_tricks.as_strided(flat, (int(s["rows"]), int(s["n"])), (int(s[f"{name}_row"]) * item, item))
-
-
 def _reference(log: bool) -> Reference:
     def reference(arrays: Mapping[str, np.ndarray], s: Scalars, case: Case) -> Mapping[str, np.ndarray]:
-        y, g = (np.asarray(_rows(arrays[k], s, k), np.float64) for k in ("y", "g"))
+        y, g = (np.asarray(rows_of(arrays[k], s, k), np.float64) for k in ("y", "g"))
         if log:
             dx = g - np.exp(y) * g.sum(1, keepdims=True)
         else:
@@ -58,28 +49,12 @@ def _reference(log: bool) -> Reference:
     return reference
 
 
-def _teams(s: Scalars, t: Tunables) -> tuple[Grid, Grid]:
-    return (ceil_div(int(s["rows"]), t["TEAMS"]), 1, 1), (t["LANES"] * t["TEAMS"], 1, 1)
-
-
-def _team(name: str, kind: str, lanes: int, teams: int, **more: Any) -> Variant:
-    return Variant(
-        name, kind, _teams,
-        (
-            Tunable("LANES", lanes, (8, 16, 32, 64, 128, 256), "work-items per row, a power of two"),
-            Tunable("TEAMS", teams, (1, 2, 4, 8, 16, 32), "rows per group"),
-        ),
-        requires=runs, constraint=lambda t: t["LANES"] * t["TEAMS"] <= 256, source="softmax_gradient", **more,
-    )  # fmt: skip
-
-
 _VARIANTS = (
     Variant(
         "cpu", "cpu", lambda s, t: cpu_blocks(int(s["rows"]), int(2 * s["rows"] * s["n"])), backends=("opencl",),
         source="cpu/softmax_gradient", vector_width=WIDTH, requires=runs_vectors,
     ),
-    _team("group", "gpu", 256, 1, supports=lambda s: s["n"] > 1024),
-    _team("team", "any", 32, 8),
+    *row_teams("softmax_gradient"),
 )  # fmt: skip
 
 

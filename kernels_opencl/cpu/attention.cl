@@ -13,13 +13,7 @@
 #include "attention_block.clh"
 
 KERNEL_ENTRY {
-    const int blocks = (S + MR - 1) / MR, splits = group_count(0) / (B * H);
-    const int split = group_id(0) % splits;
-    const int h = group_id(0) / splits % H;
-    const int b = group_id(0) / splits / H;
-    GPTR(const T) qp = q + q_off + b * q_b + h * q_h;
-    GPTR(const T) kp = k + k_off + b * k_b + h * HK / H * k_h;
-    GPTR(const T) vp = v + v_off + b * v_b + h * HK / H * v_h;
+    ATTENTION_HEAD
     GPTR(T) op = o + o_off + b * o_b + h * o_h;
     /* vectors, so that they are aligned as such */
     float16 key_vectors[KEY_BLOCK * MAX_D / 16], value_vectors[KEY_BLOCK * WIDE / 16], query_vectors[MR * LD / 16];
@@ -56,25 +50,8 @@ KERNEL_ENTRY {
                     attention_queries(qp + s0 * q_s, q_s, rows, D, scale, query);
                     for (int t = 0; t < visible; t += 32)
                         attention_panel(rows, visible - t, query, key_panels + t * D, D, scores + t, LD, 1, alpha);
-                    float16 part[16];
-                    for (int r = 0; r < 16; r++) part[r] = -A_INF;
-                    for (int r = 0; r < rows; r++) {
-                        const int seen = causal ? clamp(s0 + r + 1 + causal_offset - t0, 0, visible) : visible;
-                        part[r] = attention_scores(scores + r * LD, seen, T_len, b, h, s0 + r, t0 SCORE_ARGUMENTS);
-                    }
-                    /* where nothing is seen yet, any finite reference makes the weights 0 */
-                    const float16 before = tops[i], here = lanes_across_max(part);
-                    const float16 top = before > here ? before : here;
-                    const float16 reference = top == -A_INF ? (float16)(0.0f) : top;
-                    const float16 rescale = exp_below(before - reference);
-                    vstore16(reference, 0, base);
-                    vstore16(rescale, 0, alpha);
-                    tops[i] = top;
-                    for (int r = 0; r < rows; r++) {
-                        const int seen = causal ? clamp(s0 + r + 1 + causal_offset - t0, 0, visible) : visible;
-                        part[r] = attention_weights(scores + r * LD, seen, visible, base[r]);
-                    }
-                    sums[i] = sums[i] * rescale + lanes_across_sum(part);
+                    attention_weigh(scores, rows, visible, tops + i, sums + i, base, alpha, T_len, b, h, s0, t0, causal,
+                                    causal_offset SCORE_ARGUMENTS);
                     /* a last panel of half the width takes more rows than the scores' product made */
                     if ((DV - 1) % 32 < 16) attention_blank(scores, rows, visible);
                     for (int d = 0; d < DV; d += 32)

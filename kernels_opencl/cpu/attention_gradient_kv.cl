@@ -67,7 +67,7 @@ KERNEL_ENTRY {
                 float16 part[16];
                 for (int r = 0; r < 16; r++) part[r] = -A_INF;
                 for (int r = 0; r < count; r++) {
-                    const int seen = causal ? clamp(s + r + 1 + causal_offset - t0, 0, here) : here;
+                    const int seen = attention_seen(s + r, t0, here, causal, causal_offset);
                     part[r] = attention_scores(weights + r * LD, seen, T_len, b, h, s + r, t0 SCORE_ARGUMENTS);
                 }
                 if (whole) {
@@ -82,7 +82,7 @@ KERNEL_ENTRY {
                     }
                 }
                 for (int r = 0; r < count; r++) {
-                    const int seen = causal ? clamp(s + r + 1 + causal_offset - t0, 0, here) : here;
+                    const int seen = attention_seen(s + r, t0, here, causal, causal_offset);
                     part[r] = attention_weights(weights + r * LD, seen, visible + MR, base[r]);
                 }
                 if (whole) {
@@ -90,7 +90,7 @@ KERNEL_ENTRY {
                     vstore16(lane < count && sum != 0.0f ? 1.0f / sum : (float16)(0.0f), 0, inverse);
                 }
                 for (int r = 0; r < count; r++) {
-                    const int seen = causal ? clamp(s + r + 1 + causal_offset - t0, 0, here) : here;
+                    const int seen = attention_seen(s + r, t0, here, causal, causal_offset);
                     attention_changes(weights + r * LD, changes + r * LD, seen, visible + MR, inverse[r], delta[r]);
                 }
                 if (!whole) continue;

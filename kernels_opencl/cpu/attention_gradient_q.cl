@@ -9,13 +9,7 @@
 #include "attention_gradient.clh"
 
 KERNEL_ENTRY {
-    const int blocks = (S + MR - 1) / MR, splits = group_count(0) / (B * H);
-    const int split = group_id(0) % splits;
-    const int h = group_id(0) / splits % H;
-    const int b = group_id(0) / splits / H;
-    GPTR(const T) qp = q + q_off + b * q_b + h * q_h;
-    GPTR(const T) kp = k + k_off + b * k_b + h * HK / H * k_h;
-    GPTR(const T) vp = v + v_off + b * v_b + h * HK / H * v_h;
+    ATTENTION_HEAD
     GPTR(const T) op = o + o_off + b * o_b + h * o_h;
     GPTR(const T) gp = g + g_off + b * g_b + h * g_h;
     GPTR(T) dqp = dq + dq_off + b * dq_b + h * dq_h;
@@ -61,27 +55,13 @@ KERNEL_ENTRY {
                         attention_panel(count, visible - t, query, key_panels + t * D, D, scores + t, LD, 1, alpha);
                         attention_panel(count, visible - t, grad, value_panels + t * DV, DV, changes + t, LD, 1, alpha);
                     }
-                    float16 part[16];
-                    for (int r = 0; r < 16; r++) part[r] = -A_INF;
-                    for (int r = 0; r < count; r++) {
-                        const int seen = causal ? clamp(s0 + r + 1 + causal_offset - t0, 0, visible) : visible;
-                        part[r] = attention_scores(scores + r * LD, seen, T_len, b, h, s0 + r, t0 SCORE_ARGUMENTS);
-                    }
-                    /* where nothing is seen yet, any finite reference makes the weights 0 */
-                    const float16 before = tops[i], here = lanes_across_max(part);
-                    const float16 top = before > here ? before : here;
-                    const float16 reference = top == -A_INF ? (float16)(0.0f) : top;
-                    const float16 rescale = exp_below(before - reference);
-                    vstore16(reference, 0, base);
-                    vstore16(rescale, 0, alpha);
+                    attention_weigh(scores, count, visible, tops + i, sums + i, base, alpha, T_len, b, h, s0, t0, causal,
+                                    causal_offset SCORE_ARGUMENTS);
                     vstore16(deltas[i], 0, delta);
-                    tops[i] = top;
                     for (int r = 0; r < count; r++) {
-                        const int seen = causal ? clamp(s0 + r + 1 + causal_offset - t0, 0, visible) : visible;
-                        part[r] = attention_weights(scores + r * LD, seen, visible, base[r]);
+                        const int seen = attention_seen(s0 + r, t0, visible, causal, causal_offset);
                         attention_changes(scores + r * LD, changes + r * LD, seen, visible, 1.0f, delta[r]);
                     }
-                    sums[i] = sums[i] * rescale + lanes_across_sum(part);
                     attention_blank(changes, count, visible);
                     for (int d = 0; d < D; d += 32)
                         attention_panel(count, D - d, changes, again + d * packed, visible, out + d, WIDE, t0 == 0, alpha);
