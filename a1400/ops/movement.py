@@ -15,7 +15,7 @@ import numpy as np
 
 from a1400.graph.graph import Value
 from a1400.graph.tensor import Tensor
-from a1400.ops.registry import Backward, Result, axis_of, broadcast, gradient, op, require, stepwise
+from a1400.ops.registry import Backward, Result, axis_of, broadcast, gradient, op, require
 
 
 def _reshape(attrs: dict[str, Any], x: Value) -> list[Result]:
@@ -128,7 +128,6 @@ def _concat(attrs: dict[str, Any], *inputs: Value) -> list[Result]:
 
 
 op("bitcast", "movement", _bitcast, lambda attrs, x: np.asarray(x).view(attrs["to"]), view=True)
-stepwise("bitcast")
 op("reshape", "movement", _reshape, lambda attrs, x: x.reshape(attrs["shape"]), view=True)
 op("transpose", "movement", _transpose, lambda attrs, x: np.transpose(x, attrs["perm"]), view=True)
 op("expand", "movement", _expand, lambda attrs, x: np.broadcast_to(x, attrs["shape"]), view=True)

@@ -9,6 +9,7 @@ axis' softmax y hands on of dy; ``cumulate(kind=sum|prod, axis, exclusive, rever
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -217,13 +218,15 @@ def _reduce_gradient(b: Backward) -> tuple[Tensor | None]:
 
 
 def _others(x: Tensor, axes: tuple[int, ...]) -> Tensor:
-    """For each element the product of all others: without division by the zeros among them."""
-    zero = x.equal(0.0)
-    count = zero.cast(x.dtype).sum(axes, keepdims=True)
-    rest = zero.where(1.0, x)
-    product = rest.reduce("prod", axes, keepdims=True)
-    alone = zero.where((count.equal(1.0)).where(product, 0.0), 0.0)
-    return count.equal(0.0).where(product / rest, alone)
+    """For each element the product of all others, by those before and those behind it: right for zeros as well."""
+    perm = (*(d for d in range(x.rank) if d not in axes), *axes)
+    moved = x.transpose(perm)
+    kept = moved.shape[: x.rank - len(axes)]
+    flat = moved.reshape((*kept, math.prod(moved.shape[len(kept) :])))
+    before, behind = (
+        flat.op("cumulate", kind="prod", axis=len(kept), exclusive=True, reverse=reverse) for reverse in (False, True)
+    )
+    return (before * behind).reshape(moved.shape).transpose([perm.index(d) for d in range(x.rank)])
 
 
 @gradient("softmax", "log_softmax")
@@ -234,6 +237,21 @@ def _softmax_gradient(b: Backward) -> tuple[Tensor]:
     if b.op == "softmax":
         return (y * (g - (g * y).sum((axis,), keepdims=True)),)
     return (g - y.exp() * g.sum((axis,), keepdims=True),)
+
+
+@gradient("softmax_gradient")
+def _softmax_gradient_twice(b: Backward) -> tuple[Tensor, Tensor]:
+    """Of y (g - sum(g y)), which is linear in g and symmetric."""
+    y, g = b.x(0), b.x(1)
+    sums = [(t * y).sum((-1,), keepdims=True) for t in (g, b.g)]
+    return b.g * (g - sums[0]) - g * sums[1], y.op("softmax_gradient", b.g)
+
+
+@gradient("log_softmax_gradient")
+def _log_softmax_gradient_twice(b: Backward) -> tuple[Tensor, Tensor]:
+    """Of g - exp(y) sum(g)."""
+    e, g = b.x(0).exp(), b.x(1)
+    return -(b.g * e * g.sum((-1,), keepdims=True)), b.g - (b.g * e).sum((-1,), keepdims=True)
 
 
 @gradient("cumulate")

@@ -289,6 +289,25 @@ case(
 )  # fmt: skip
 case("scatter_nd", via("scatter_nd", reduction="none"), normal(4, 2), np.array([[1], [3]]), normal(2, 2))
 
+# ---- no elements, and axes from behind -----------------------------------------------------------------
+_none = np.zeros(0, np.int64)
+case("empty_product", via("matmul"), normal(0, 3), normal(3, 2), torch=lambda x, w: x @ w)
+case("empty_inner_product", via("matmul"), normal(3, 0), normal(0, 2), torch=lambda x, w: x @ w)
+case("empty_sum", lambda x, y: x.sum((0,)) + y, normal(0, 3), normal(3), torch=lambda x, y: x.sum(0) + y)
+case("empty_gather", via("gather", axis=0), normal(4, 3), _none, torch=lambda x, i: x[i])
+case("empty_scatter", via("scatter_nd", reduction="add"), normal(4, 3), _none.reshape(0, 1), normal(0, 3))
+case("empty_part", lambda x, y: x.op("concat", y, axis=-1).exp(), normal(2, 0), normal(2, 3),
+     torch=lambda x, y: T().cat([x, y], -1).exp())  # fmt: skip
+case("empty_rows", lambda x, s: x.op("layer_norm", s, axis=-1, eps=_EPS).softmax() * 2.0, normal(0, 4), normal(4),
+     torch=lambda x, s: T().nn.functional.layer_norm(x, (4,), s, None, _EPS).softmax(-1) * 2)  # fmt: skip
+case("reduce_from_behind", via("reduce", kind="max", axes=(-2,), keepdims=True), normal(2, 3, 4),
+     torch=lambda x: x.amax(-2, True))  # fmt: skip
+case("cumulate_from_behind", via("cumulate", kind="sum", axis=-2, exclusive=False, reverse=False), normal(2, 3, 4),
+     torch=lambda x: x.cumsum(-2))  # fmt: skip
+case("broadcast_all", lambda x, y, z: (x * y).op("pow", z) + (x > 1.2).where(y, z), normal(2, 1, 3, low=1, high=2),
+     normal(4, 1, low=1, high=2), normal(1, low=1, high=2),
+     torch=lambda x, y, z: (x * y) ** z + T().where(x > 1.2, y, z))  # fmt: skip
+
 # ---- resampling -------------------------------------------------------------------------------------
 def _interpolate(x: Any, **options: Any) -> Any:  # PyTorch has channels first
     return T().nn.functional.interpolate(x.movedim(-1, 1), scale_factor=2, **options).movedim(1, -1)

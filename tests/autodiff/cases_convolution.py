@@ -37,6 +37,7 @@ _conv("conv_dilations", (1, 7, 8, 2), (3, 2, 2, 3), dilations=(2, 3), high=(1, 0
 _conv("conv_groups", (1, 4, 4, 6), (4, 3, 3, 3), groups=2, low=(1, 1), high=(1, 1))
 _conv("conv_depthwise", (2, 5, 5, 4), (4, 1, 3, 3), groups=4, strides=(2, 2), low=(1, 1), high=(1, 1))
 _conv("conv_depthwise_wide", (1, 4, 5, 18), (18, 1, 3, 3), groups=18, low=(1, 1), high=(1, 1))
+_conv("conv_all", (1, 7, 8, 4), (6, 2, 3, 2), strides=(2, 1), dilations=(1, 2), low=(2, 0), high=(0, 1), groups=2)
 _conv("conv_3d", (1, 3, 4, 3, 2), (2, 2, 2, 2, 2), high=(0, 1, 0))
 
 
@@ -72,6 +73,14 @@ case("pool_max_overlapping", via("pool", kind="max", out=(3, 4), **_overlapping)
      torch=lambda x: _last(T().nn.functional.max_pool2d(_first(x), 3, 2, 1)))  # fmt: skip
 case("pool_max_ties", via("pool", kind="max", out=(3, 3), **_overlapping), np.ones((1, 6, 6, 2)),
      torch=lambda x: _last(T().nn.functional.max_pool2d(_first(x), 3, 2, 1)), smooth=False)  # fmt: skip
+_ragged = {**_pooling, "out": (3, 4)}  # windows that reach over the end: "ceil mode"
+case("pool_max_ceil", via("pool", kind="max", **_ragged), normal(1, 5, 7, 2),
+     torch=lambda x: _last(T().nn.functional.max_pool2d(_first(x), 2, ceil_mode=True)))  # fmt: skip
+case("pool_average_ceil", via("pool", kind="average", count_include_pad=True, **_ragged), normal(1, 5, 7, 2),
+     torch=lambda x: _last(T().nn.functional.avg_pool2d(_first(x), 2, ceil_mode=True)))  # fmt: skip
+_uneven = {"kernel": (3, 2), "strides": (1, 2), "dilations": (2, 1), "low": (0, 1), "high": (2, 0), "out": (4, 3)}
+case("pool_max_uneven", via("pool", kind="max", **_uneven), normal(1, 6, 5, 2))
+case("pool_average_uneven", via("pool", kind="average", **_uneven), normal(1, 6, 5, 2))
 case("pool_max_of_positive", lambda x: x.op("max", x.filled(0)).op("pool", kind="max", out=(2, 3), **_pooling),
      normal(1, 5, 6, 17), torch=lambda x: _last(T().nn.functional.max_pool2d(_first(x.relu()), 2)))  # fmt: skip
 case("pool_average", via("pool", kind="average", out=(3, 4), **_overlapping), normal(1, 5, 7, 2),

@@ -16,8 +16,8 @@ from tests.autodiff import cases_attention, cases_convolution, cases_recurrent  
 from tests.autodiff.cases import CASES
 from tests.autodiff.check import Case, build, check_device, check_reference
 
-#: ops whose gradients are not written yet; nothing else may be without one
-MISSING: set[str] = set()
+#: ops that have none: bits are no numbers
+WITHOUT = {"bitcast"}
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)
@@ -31,11 +31,11 @@ def test_device(case: Case, device: Device) -> None:
 
 
 def test_every_op_has_a_rule_and_a_case() -> None:
-    tested = {node.op for case in CASES for node in build(case, np.float32).graph.nodes}
+    tested = {node.op for case in CASES for node in build(case, np.float32).graph.nodes}  # gradients' nodes, too
     made_by_passes = {"pointwise", "conv_winograd", "matmul_joined"}
-    made_by_rules = {n for n in OPS if n.endswith("_gradient")}
+    made_by_rules = {n for n in OPS if n.endswith("_gradient")}  # tests/autodiff/test_second.py
     without = {n for n, d in OPS.items() if d.gradient is None and not d.stepwise} - made_by_passes - made_by_rules
-    assert without == MISSING
+    assert without == WITHOUT
     differentiable = {name for name, d in OPS.items() if d.gradient is not None}
     assert differentiable <= tested, sorted(differentiable - tested)
 
@@ -78,6 +78,23 @@ def test_an_op_without_a_rule_is_named() -> None:
     y = x.op("pool_gradient", None, None, kind="average", size=(4, 4), out=(2, 2), **window)
     with pytest.raises(GradientError, match=r"/net/unpool.*pool_gradient"):
         gradients(g, y.sum().value, [x.value])
+
+
+def test_bits_have_no_gradient() -> None:
+    """There and back is the identity: silently nothing would be wrong."""
+    g, x = _graph()
+    back = x.op("bitcast", to=np.dtype(np.int32)).op("bitcast", to=x.dtype)
+    with pytest.raises(GradientError, match="'bitcast' has no gradient"):
+        gradients(g, back.sum().value, [x.value])
+
+
+def test_steps_and_whole_numbers_have_none() -> None:
+    """Zero is right there: not an error, but nothing to train with either."""
+    g, x = _graph()
+    for y in (
+        x.op("round"), (x > 0.5).cast(x.dtype), x.cast(np.int32).cast(x.dtype), x.argmax().cast(x.dtype).reshape((1,)),
+    ):  # fmt: skip
+        assert gradients(g, y.sum().value, [x.value]) == [None]
 
 
 def test_mistakes_are_said() -> None:
