@@ -1,11 +1,11 @@
 """Which of a variant's programs a test takes: all, or few that between them bring everything once.
 
-Compiling a program takes most of the time of a kernel's test.  Where the same text was tested on another path already,
-a program more is worth that time if it brings something new: a dtype, a setting, a slot's operand or operation.  Every
+Compiling programs takes most of the time of the kernels' tests.  On some paths a program is worth that time only if it
+brings something new - a dtype, a setting, a slot's operand or operation: where another path tests the same text (CUDA's
+sources on the host, further architectures of NVRTC), and in variants that the device at hand would never choose.  Every
 case (shapes, data) of the programs that are taken runs.
 
-``A1400_TEST_CASES=all``: every program on every path.  ``few``: few on all of them.  Otherwise paths that come first
-(OpenCL devices, one architecture of NVRTC) take all, those that repeat them few.
+``A1400_TEST_CASES=all``: every program on every path.  ``few``: few on all paths.  Otherwise few on those paths.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ SETTING = "A1400_TEST_CASES"
 
 
 def takes_all(repeats: bool) -> bool:
-    """Whether a path takes every program; ``repeats``: another path has tested the same text."""
+    """Whether a path takes every program; ``repeats``: it is one of those that bring little."""
     chosen = os.environ.get(SETTING, "")
     if chosen not in ("", "all", "few"):
         raise ValueError(f"{SETTING} is 'all' or 'few' (or unset), not {chosen!r}")
