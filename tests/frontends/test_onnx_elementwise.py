@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.frontends.building import bools, check, f32, ints, one_node, reference
+from tests.frontends.building import bools, check, f32, ints, one_node, ours, reference
 
 X = f32(3, 4)
 SPECIAL = np.array([np.nan, np.inf, -np.inf, 0.0, -0.0, 1.5, -2.5, 0.5], np.float32)
@@ -60,6 +60,13 @@ WITH_ATTRIBUTES: list[tuple[str, np.ndarray, dict[str, Any], int]] = [
 @pytest.mark.parametrize(("op", "x", "attrs", "opset"), WITH_ATTRIBUTES, ids=lambda v: v if isinstance(v, str) else "")
 def test_activation(op: str, x: np.ndarray, attrs: dict[str, Any], opset: int) -> None:
     check(*one_node(op, [x], opset=opset, **attrs))
+
+
+@pytest.mark.parametrize("approximate", ["none", "tanh"])
+def test_gelu_of_the_largest_numbers(approximate: str) -> None:
+    x = np.array([3e38, -3e38, 1e20], np.float32)
+    (y,) = ours(*one_node("Gelu", [x], opset=20, approximate=approximate)).values()
+    np.testing.assert_array_equal(y, np.maximum(x, 0))
 
 
 def test_swish() -> None:

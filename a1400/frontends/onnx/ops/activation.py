@@ -80,7 +80,12 @@ def gelu(c: Ctx) -> Value:
     if c.text("approximate", "none") == "tanh":
         return gelu_tanh(c, x)
     phi = c.op("add", c.op("erf", c.op("mul", x, c.scalar(math.sqrt(0.5), x))), c.scalar(1, x))
-    return c.op("mul", c.op("mul", x, phi), c.scalar(0.5, x))
+    return _half_times(c, x, phi)
+
+
+def _half_times(c: Ctx, x: Value, twice: Value) -> Value:
+    """x / 2 times what goes up to 2: halved first, so that the largest numbers do not overflow."""
+    return c.op("mul", c.op("mul", x, c.scalar(0.5, x)), twice)
 
 
 def gelu_tanh(c: Ctx, x: Value) -> Value:
@@ -88,7 +93,7 @@ def gelu_tanh(c: Ctx, x: Value) -> Value:
     cube = c.op("mul", c.op("mul", x, x), x)
     inner = c.op("add", x, c.op("mul", cube, c.scalar(0.044715, x)))
     t = c.op("tanh", c.op("mul", inner, c.scalar(math.sqrt(2 / math.pi), x)))
-    return c.op("mul", c.op("mul", x, c.op("add", t, c.scalar(1, x))), c.scalar(0.5, x))
+    return _half_times(c, x, c.op("add", t, c.scalar(1, x)))
 
 
 def _hard_sigmoid(c: Ctx, x: Value, alpha: float, beta: float) -> Value:
