@@ -16,10 +16,11 @@ import numpy as np
 
 from a1400 import dtypes
 from a1400.backends.base import Grid
+from a1400.kernels.geometry import runs
 from a1400.kernels.spec import Case, Data, KernelSpec, Scalars, Tunable, Tunables, Variant, params, register
 
 PANEL = 32
-_TYPES = tuple(dtypes.from_short(n) for n in ("f32", "f16", "bf16"))
+_TYPES = tuple(dtypes.from_short(n) for n in ("f32", "f16", "bf16", "f64"))
 
 
 def packed_size(k: int, n: int) -> int:
@@ -107,6 +108,7 @@ def _cases() -> Iterable[Case]:
     yield _case("full", 64, 64, (2, 3), False)
     yield _case("full transposed", 64, 64, (2, 3), True)
     yield _case("long", 600, 33, (1, 1), True)
+    yield _case("f64", 9, 40, (1, 1), False, "f64")
     for dtype in ("f16", "bf16"):
         yield _case(f"{dtype}", 19, 50, (1, 2), False, dtype)
         yield _case(f"{dtype} transposed", 35, 50, (1, 2), True, dtype)
@@ -142,6 +144,7 @@ gemm_pack = register(
             Variant(
                 "cpu", "cpu", _cpu_geometry, (Tunable("KB", 256, (128, 256, 512), "rows of B per work-item"),),
                 backends=("opencl",), source="cpu/gemm_pack", vector_width=16, test_tunables=({"KB": 128},),
+                requires=lambda info, types: types["T"] != np.float64,
             ),
             Variant(
                 "any", "any", _geometry,
@@ -149,6 +152,7 @@ gemm_pack = register(
                     Tunable("KB", 4, (1, 4, 16), "rows of B per thread"),
                     Tunable("LINES", 8, (2, 4, 8), "lines of threads"),
                 ),
+                requires=runs,
             ),
         ),
         reference=_reference,
