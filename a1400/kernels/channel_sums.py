@@ -20,9 +20,8 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 
 from a1400 import dtypes
-from a1400.backends.base import Grid
-from a1400.kernels.geometry import WIDTH, ceil_div, cpu_blocks
-from a1400.kernels.spec import Case, Data, KernelSpec, Scalars, Tunable, Tunables, Variant, params, register
+from a1400.kernels.geometry import ceil_div, channel_chunks
+from a1400.kernels.spec import Case, Data, KernelSpec, Scalars, Variant, params, register
 
 _TYPES = tuple(dtypes.from_short(n) for n in ("f32", "f16", "bf16"))
 
@@ -74,10 +73,6 @@ def _sums_reference(arrays: Mapping[str, np.ndarray], s: Scalars, case: Case) ->
     return {"part": np.stack([np.stack([g[:, p].sum(1), dots[:, p].sum(1)], 1) for p in parts], 1)}
 
 
-def _groups(s: Scalars, t: Tunables) -> tuple[Grid, Grid]:
-    return (ceil_div(int(s["C"]), t["CHANNELS"]) * int(s["N"] * s["S"]), 1, 1), (t["CHANNELS"] * t["LANES"], 1, 1)
-
-
 def _sums_cases() -> Iterator[Case]:
     for name, (n, p, c), chunk, gap, t in (
         ("one", (1, 1, 1), 1, 0, "f32"),
@@ -103,20 +98,7 @@ SUMS_PARTIAL = register(
             "in x: T\nin g: T\nin mean: f32\nout part: f32\nint N\nint P\nint C\nint S\nint chunk\n"
             "int x_off\nint x_ld\nint g_off\nint g_ld"
         ),
-        variants=(
-            Variant(
-                "cpu", "cpu", lambda s, t: cpu_blocks(int(s["N"] * s["S"]), int(s["N"] * s["P"] * s["C"])),
-                backends=("opencl",), source="cpu/channel_sums_partial", vector_width=WIDTH,
-            ),
-            Variant(
-                "team", "any", _groups,
-                (
-                    Tunable("CHANNELS", 32, (16, 32, 64), "channels per group"),
-                    Tunable("LANES", 8, (4, 8, 16), "work-items per channel, a power of two"),
-                ),
-                constraint=lambda t: t["CHANNELS"] * t["LANES"] <= 256,
-            ),
-        ),
+        variants=channel_chunks("channel_sums_partial"),
         reference=_sums_reference,
         cases=_sums_cases,
         types={"T": _TYPES},

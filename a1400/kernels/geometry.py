@@ -71,6 +71,29 @@ def row_teams(source: str) -> tuple[Variant, Variant]:
     )
 
 
+def channel_chunks(source: str) -> tuple[Variant, Variant]:
+    """For something of each of C channels in each of S chunks of the pixels of N images."""
+
+    def geometry(s: Scalars, t: Tunables) -> tuple[Grid, Grid]:
+        groups = ceil_div(int(s["C"]), t["CHANNELS"]) * int(s["N"] * s["S"])
+        return (groups, 1, 1), (t["CHANNELS"] * t["LANES"], 1, 1)
+
+    return (
+        Variant(
+            "cpu", "cpu", lambda s, t: cpu_blocks(int(s["N"] * s["S"]), int(s["N"] * s["P"] * s["C"])),
+            backends=("opencl",), source=f"cpu/{source}", vector_width=WIDTH,
+        ),
+        Variant(
+            "team", "any", geometry,
+            (
+                Tunable("CHANNELS", 32, (16, 32, 64), "channels per group"),
+                Tunable("LANES", 8, (4, 8, 16), "work-items per channel, a power of two"),
+            ),
+            source=source, constraint=lambda t: t["CHANNELS"] * t["LANES"] <= 256,
+        ),
+    )  # fmt: skip
+
+
 def rows_of(flat: np.ndarray, s: Scalars, name: str) -> np.ndarray:
     """``[rows, n]`` that the scalars ``NAME_off`` and ``NAME_row`` lay into a buffer; for use in references."""
     flat = flat.reshape(-1)[int(s[f"{name}_off"]) :]

@@ -25,10 +25,10 @@ from typing import Any
 import numpy as np
 
 from a1400 import dtypes
-from a1400.backends.base import DeviceInfo, Grid
+from a1400.backends.base import DeviceInfo
 from a1400.kernels import expr
 from a1400.kernels.check import slot_reference
-from a1400.kernels.geometry import WIDTH, ceil_div, cpu_blocks
+from a1400.kernels.geometry import WIDTH, ceil_div, channel_chunks, cpu_blocks
 from a1400.kernels.spec import (
     Case,
     Data,
@@ -38,7 +38,6 @@ from a1400.kernels.spec import (
     Slot,
     SlotCode,
     Tunable,
-    Tunables,
     Variant,
     params,
     register,
@@ -97,24 +96,6 @@ def _apply_reference(arrays: Mapping[str, np.ndarray], s: Scalars, case: Case) -
 # ---- variants ------------------------------------------------------------------------------------------------
 
 
-def _partial_groups(s: Scalars, t: Tunables) -> tuple[Grid, Grid]:
-    return (ceil_div(int(s["C"]), t["CHANNELS"]) * int(s["N"] * s["S"]), 1, 1), (t["CHANNELS"] * t["LANES"], 1, 1)
-
-
-_PARTIAL_VARIANTS = (
-    Variant(
-        "cpu", "cpu", lambda s, t: cpu_blocks(int(s["N"] * s["S"]), int(s["N"] * s["P"] * s["C"])),
-        backends=("opencl",), source="cpu/group_norm_partial", vector_width=WIDTH,
-    ),
-    Variant(
-        "team", "any", _partial_groups,
-        (
-            Tunable("CHANNELS", 32, (16, 32, 64), "channels per group"),
-            Tunable("LANES", 8, (4, 8, 16), "work-items per channel, a power of two"),
-        ),
-        constraint=lambda t: t["CHANNELS"] * t["LANES"] <= 256,
-    ),
-)  # fmt: skip
 _APPLY_VARIANTS = (
     Variant(
         "cpu", "cpu", lambda s, t: cpu_blocks(int(s["N"] * s["P"]), int(s["N"] * s["P"] * s["C"])),
@@ -210,7 +191,7 @@ PARTIAL = register(
         name="group_norm_partial",
         doc="mean and sum of squares per channel of chunks of pixels",
         params=params("in x: T\nout part: f32\nint N\nint P\nint C\nint S\nint chunk\nint x_off\nint x_ld"),
-        variants=_PARTIAL_VARIANTS,
+        variants=channel_chunks("group_norm_partial"),
         reference=_partial_reference,
         cases=_partial_cases,
         types={"T": _TYPES},

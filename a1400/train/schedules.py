@@ -41,8 +41,8 @@ class Constant(Schedule):
         return self.learning_rate
 
 
-class ExponentialDecay(Schedule):
-    """``initial_learning_rate * decay_rate ** (step / decay_steps)``; ``staircase`` rounds the exponent down."""
+class _Decay(Schedule):
+    """A rate that depends on ``step / decay_steps``, which ``staircase`` rounds down."""
 
     def __init__(
         self, initial_learning_rate: float, decay_steps: int, decay_rate: float, staircase: bool = False,
@@ -52,9 +52,16 @@ class ExponentialDecay(Schedule):
         self.initial_learning_rate, self.decay_steps = float(initial_learning_rate), decay_steps
         self.decay_rate, self.staircase = decay_rate, staircase
 
-    def __call__(self, step: int) -> float:
+    def _turns(self, step: int) -> float:
         turns = step / self.decay_steps
-        return self.initial_learning_rate * self.decay_rate ** (math.floor(turns) if self.staircase else turns)
+        return math.floor(turns) if self.staircase else turns
+
+
+class ExponentialDecay(_Decay):
+    """``initial_learning_rate * decay_rate ** (step / decay_steps)``; ``staircase`` rounds the exponent down."""
+
+    def __call__(self, step: int) -> float:
+        return self.initial_learning_rate * self.decay_rate ** self._turns(step)
 
 
 class PiecewiseConstantDecay(Schedule):
@@ -89,20 +96,11 @@ class PolynomialDecay(Schedule):
         return (self.initial_learning_rate - self.end_learning_rate) * left**self.power + self.end_learning_rate
 
 
-class InverseTimeDecay(Schedule):
+class InverseTimeDecay(_Decay):
     """``initial_learning_rate / (1 + decay_rate * step / decay_steps)``; ``staircase`` rounds the quotient down."""
 
-    def __init__(
-        self, initial_learning_rate: float, decay_steps: int, decay_rate: float, staircase: bool = False,
-        name: str | None = None,
-    ) -> None:  # fmt: skip
-        _positive("decay_steps", decay_steps)
-        self.initial_learning_rate, self.decay_steps = float(initial_learning_rate), decay_steps
-        self.decay_rate, self.staircase = decay_rate, staircase
-
     def __call__(self, step: int) -> float:
-        turns = step / self.decay_steps
-        return self.initial_learning_rate / (1 + self.decay_rate * (math.floor(turns) if self.staircase else turns))
+        return self.initial_learning_rate / (1 + self.decay_rate * self._turns(step))
 
 
 class CosineDecay(Schedule):
