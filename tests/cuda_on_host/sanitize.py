@@ -24,7 +24,7 @@ from tests.kernels.coverage import case_call, takes_all
 from tests.nvrtc.test_specs import IDS, PAIRS
 
 FLAGS = "-fsanitize=address,undefined -fsanitize-recover=address,undefined -fsanitize-sections=cuda_shared -g1 -Og"
-#: of one program; programs are the first and the last that a variant's cases need
+#: of one program
 MOST_CASES = 2
 
 
@@ -53,14 +53,17 @@ def environment() -> dict[str, str]:
 
 
 def chosen(spec: KernelSpec, variant: Variant, index: int) -> Iterator[Case]:
-    """Cases to run on device ``index``: of the first and the last program, a few from first to last."""
+    """Cases for device ``index``, a few of each program: the first one, and in a source's last variant the last one."""
     info = HostCudaBackend().open(index).info
     programs: dict[object, list[Case]] = {}
     for case in spec.cases():
         if can_run(spec, variant, case, info):
             programs.setdefault(case_call(spec, variant, case, None).program_key, []).append(case)
     groups = list(programs.values())
-    for cases in groups if takes_all(repeats=True) else groups[:1] + groups[1:][-1:]:
+    if not takes_all(repeats=True):
+        of_one_source = [v for s, v in PAIRS if s is spec and v.source == variant.source]
+        groups = groups[:1] + groups[1:][-1:] * (variant is of_one_source[-1])
+    for cases in groups:
         count = min(len(cases), MOST_CASES)
         yield from (cases[i * (len(cases) - 1) // max(count - 1, 1)] for i in range(count))
 

@@ -1,7 +1,7 @@
 """The specs' cases under AddressSanitizer and UndefinedBehaviorSanitizer, and accesses out of bounds that must show.
 
-Of each variant the first and the last program run, with up to two cases each, in one order of threads (variants
-alternate); ``A1400_TEST_CASES=all`` runs every program.
+Of each variant the first program runs, of one variant of each source the last one too, with up to two cases each, in
+one order of threads (variants alternate); ``A1400_TEST_CASES=all`` runs every program.
 """
 
 from __future__ import annotations
