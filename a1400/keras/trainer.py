@@ -110,7 +110,6 @@ class KerasTrainer(Trainer):
     def _pull_slots(self) -> None:
         if self._slots is None or self._pulled_slots == self.step:
             return
-        self._slots.build()
         found = self.runner.slots()
         self._slots.write(found)
         self._seen_slots, self._pulled_slots = self._slots.read(found), self.step
@@ -129,6 +128,8 @@ class KerasTrainer(Trainer):
 
     def train_batch(self, batch: Batch, sums: Sums) -> None:
         """One step, its numbers added to ``sums``."""
+        if self._slots is not None:
+            self._slots.build()  # for what is trained now: some of it may be frozen when it is written
         self._train(batch, sums)
 
     def test_batch(self, batch: Batch, sums: Sums) -> None:

@@ -123,3 +123,20 @@ def test_parameters_left_out_of_weight_decay(monkeypatch: pytest.MonkeyPatch) ->
     assert {layout.name for layout in accelerated._trainer.runner.steps.layouts} == {
         "float32:constrained", "float32:no decay", "float32:no decay constrained",
     }  # fmt: skip
+
+
+def test_frozen_layers_keep_what_the_optimizer_remembers_of_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    standin.use(monkeypatch)
+    plain, model = _model(), _model()
+    model.set_weights(plain.get_weights())
+    accelerated, batches, found = a1400.keras.accelerate(model), _batches(6), []
+    for one, wrapped in ((plain, plain), (model, accelerated)):
+        optimizer, losses = optimizers.Adam(0.02), []
+        for part in range(3):  # all are trained, the first is not, all are
+            one.layers[0].trainable = part != 1
+            wrapped.compile(optimizer, LOSS)
+            losses += _losses(wrapped, batches[2 * part : 2 * part + 2])
+        found.append(losses)
+    np.testing.assert_allclose(found[1], found[0], rtol=2e-6)
+    for mine, theirs in zip(_variables(accelerated.model), _variables(plain)):
+        np.testing.assert_allclose(mine, theirs, rtol=1e-4, atol=1e-6)

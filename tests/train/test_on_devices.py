@@ -16,7 +16,9 @@ import pytest
 
 from a1400.backends.base import DeviceInfo
 from a1400.errors import NonFiniteError
+from a1400.train import optimizers
 from a1400.train.callbacks import Callback
+from a1400.train.constraints import MaxNorm
 from a1400.train.losses import SparseCategoricalCrossentropy
 from a1400.train.onnx_network import OnnxNetwork
 from a1400.train.optimizers import SGD
@@ -165,3 +167,27 @@ def test_a_killed_run_resumes_to_the_same_weights(device_info: DeviceInfo, tmp_p
 def main(device: str, checkpoint: str, ready: str) -> None:
     """What the child does: dies in the middle of the second epoch, one step after it saved."""
     train(device, Path(checkpoint), (Wait(11, Path(ready)),))
+
+
+@pytest.mark.parametrize("name", ["Muon", "Adafactor"])
+def test_gathered_and_constrained_steps_on_the_device(
+    name: str, device_info: DeviceInfo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two batches make a step, parameters are stepped one by one and held in bounds: as with NumPy."""
+    x, y = (part[:64] for part in digits())
+    found = []
+    for where in (device_info.id, None):
+        if where is None:
+            standin.use(monkeypatch)
+        optimizer = optimizers.from_name(name, learning_rate=0.05, clipnorm=0.5)
+        trainer = Trainer(
+            mlp(8), "sparse_categorical_crossentropy", optimizer, device=where, gradient_accumulation_steps=2,
+            constraints={"w*": MaxNorm(1.0), "b2": "non_neg"},
+        )  # fmt: skip
+        history = trainer.fit(x, y, batch_size=16, epochs=2, verbose=0)
+        assert trainer.step == 8 and np.linalg.norm(trainer.weights()["w1"], axis=0).max() <= 1.0001
+        found.append((history.history["loss"], trainer.weights()))
+    (losses, weights), (wanted, theirs) = found
+    np.testing.assert_allclose(losses, wanted, rtol=1e-5)
+    for weight, array in theirs.items():
+        np.testing.assert_allclose(weights[weight], array, rtol=2e-4, atol=2e-5, err_msg=weight)
