@@ -195,7 +195,7 @@ def _rank2() -> Iterator[Case]:
     yield from _logic()
     for dtype in dtypes.ALL:
         yield from _operations(dtype)
-        yield _casts(dtype)
+    yield from _casts()
 
 
 def _rank4() -> Iterator[Case]:
@@ -287,14 +287,18 @@ def _operations(dtype: np.dtype) -> Iterator[Case]:
     yield _selected(f"functions {short}", functions, [_values((n,), dtype), _values((n,), dtype, 1.1, 3, 1), flags])
 
 
-def _casts(target: np.dtype) -> Case:
-    """Every dtype to ``target``; negative floats only to types that can hold them."""
-    results, operands = [], []
-    signed = not (target == BOOL or np.issubdtype(target, np.unsignedinteger))
-    for k, source in enumerate(dtypes.ALL):
-        results.append(cast(arg(k + 1, source), target))
-        operands.append(_values((37,), source, -100 if signed or not dtypes.is_float(source) else 0, 100, k))
-    return _selected(f"casts to {dtypes.short(target)}", results, operands)
+def _casts() -> Iterator[Case]:
+    """Every dtype to every other, and on to float32; negative floats only to types that can hold them."""
+    unsigned = [t for t in dtypes.ALL if t == BOOL or np.issubdtype(t, np.unsignedinteger)]
+    floats = [t for t in dtypes.ALL if dtypes.is_float(t)]
+    signed = [t for t in dtypes.ALL if t not in unsigned and t not in floats]
+    for name, targets in (("unsigned", unsigned), ("signed", signed), ("floats", floats)):
+        operands = [
+            _values((37,), source, 0 if targets is unsigned and dtypes.is_float(source) else -100, 100, k)
+            for k, source in enumerate(dtypes.ALL)
+        ]
+        sources = [arg(k + 1, source) for k, source in enumerate(dtypes.ALL)]
+        yield _selected(f"casts to {name}", [cast(cast(x, t), F32) for t in targets for x in sources], operands)
 
 
 def _selected(name: str, results: Sequence[Expr], operands: Sequence[np.ndarray]) -> Case:
