@@ -4,16 +4,7 @@ RECURRENT_SUMS(recurrent_sums_reset, float, load_f32)
 
 /* `state` holds z and r * h of a row while linear_before_reset is 0: the candidate needs all units' r * h first. */
 KERNEL_ENTRY {
-    LOCAL_ARRAY(float, partial, SLICES * GATES * UNITS);
-    const int lane = local_id(0) % UNITS;
-    const int slice = local_id(0) / UNITS;
-    const int blocks = (H + UNITS - 1) / UNITS;
-    const int row = ONE_STEP ? group_id(0) / blocks : group_id(0);
-    const int first = ONE_STEP ? group_id(0) % blocks : 0;
-    const int last = ONE_STEP ? first + 1 : blocks;
-    const int d = group_id(1), back = reverse >> d & 1;
-    const int xw_at = xw_off + d * xw_d, h0_at = h0_off + d * h0_d, y_at = y_off + d * y_d, hn_at = hn_off + d * hn_d;
-    const int length = has_lens ? min(T_len, lens[row]) : T_len;
+    RECURRENT_PLACE
     GPTR(float) gates = state + (d * B + row) * 2 * H;
     for (int step = step_begin; step < step_end; step++) {
         const int time = back ? length - 1 - step : step;

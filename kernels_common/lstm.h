@@ -2,17 +2,8 @@
 #include "common/recurrent_steps.h"
 
 KERNEL_ENTRY {
-    LOCAL_ARRAY(float, partial, SLICES * GATES * UNITS);
-    const int lane = local_id(0) % UNITS;
-    const int slice = local_id(0) / UNITS;
-    const int blocks = (H + UNITS - 1) / UNITS;
-    const int row = ONE_STEP ? group_id(0) / blocks : group_id(0);
-    const int first = ONE_STEP ? group_id(0) % blocks : 0;
-    const int last = ONE_STEP ? first + 1 : blocks;
-    const int d = group_id(1), back = reverse >> d & 1;
-    const int xw_at = xw_off + d * xw_d, h0_at = h0_off + d * h0_d, y_at = y_off + d * y_d,
-              hn_at = hn_off + d * hn_d, c0_at = c0_off + d * c0_d, cn_at = cn_off + d * cn_d;
-    const int length = has_lens ? min(T_len, lens[row]) : T_len;
+    RECURRENT_PLACE
+    const int c0_at = c0_off + d * c0_d, cn_at = cn_off + d * cn_d;
     for (int step = step_begin; step < step_end; step++) {
         const int time = back ? length - 1 - step : step;
         GPTR(const T) h = h0 + h0_at + row * h0_b;

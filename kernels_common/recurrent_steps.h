@@ -26,3 +26,17 @@ RECURRENT_ACTIVATION(float)
         }                                                                                                         \
     }
 RECURRENT_SUMS(recurrent_sums, T, T_load)
+
+/* Where a work-group is: the row, its blocks of units first .. last - 1, the direction, and how many steps the row has. */
+#define RECURRENT_PLACE                                                                                           \
+    LOCAL_ARRAY(float, partial, SLICES * GATES * UNITS);                                                          \
+    const int lane = local_id(0) % UNITS;                                                                         \
+    const int slice = local_id(0) / UNITS;                                                                        \
+    const int blocks = (H + UNITS - 1) / UNITS;                                                                   \
+    const int row = ONE_STEP ? group_id(0) / blocks : group_id(0);                                                \
+    const int first = ONE_STEP ? group_id(0) % blocks : 0;                                                        \
+    const int last = ONE_STEP ? first + 1 : blocks;                                                               \
+    const int d = group_id(1), back = reverse >> d & 1;                                                           \
+    const int xw_at = xw_off + d * xw_d, h0_at = h0_off + d * h0_d;                                               \
+    const int y_at = y_off + d * y_d, hn_at = hn_off + d * hn_d;                                                  \
+    const int length = has_lens ? min(T_len, lens[row]) : T_len;
