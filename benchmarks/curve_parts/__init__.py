@@ -1,0 +1,1 @@
+"""Parts of ``benchmarks/curves.py``: an engine's process, and the comparison."""
