@@ -30,12 +30,12 @@ def cost(setting: Mapping[str, int]) -> float:
 
 
 def test_a_space_holds_what_fits_together_and_on_the_device() -> None:
-    assert SPACE.values == {"LANES": (16, 32, 64, 128, 256), "TEAMS": (1, 2, 4, 8)}
+    assert SPACE.values == {"LANES": (4, 8, 16, 32, 64, 128, 256), "TEAMS": (1, 2, 4, 8, 16, 32, 64)}
     assert all(s["LANES"] * s["TEAMS"] <= 256 for s in SPACE.settings())
     small = Space(SPEC, TEAM, replace(INFO, max_group_size=64), TYPES, SCALARS)
-    assert {s["LANES"] * s["TEAMS"] for s in small.settings()} == {16, 32, 64} and small.size < SPACE.size
+    assert {s["LANES"] * s["TEAMS"] for s in small.settings()} == {4, 8, 16, 32, 64} and small.size < SPACE.size
     worth = replace(TEAM, worth=lambda types, s, t: t["LANES"] <= s["n"] // 8)
-    assert {s["LANES"] for s in Space(SPEC, worth, INFO, TYPES, {**SCALARS, "n": 300}).settings()} == {16, 32}
+    assert {s["LANES"] for s in Space(SPEC, worth, INFO, TYPES, {**SCALARS, "n": 300}).settings()} == {4, 8, 16, 32}
     fixed = replace(TEAM, tunables=(Tunable("LANES", 32, (32,)), Tunable("TEAMS", 1, (1, 2))))
     space = Space(SPEC, fixed, INFO, TYPES, SCALARS)
     assert list(space.settings()) == [{"TEAMS": 1}, {"TEAMS": 2}] and space.whole({"TEAMS": 2})["LANES"] == 32

@@ -128,7 +128,7 @@ REFUSED = [
     ({"kernel": []}, r"there is no kernel \[\]"),
     ({"variant": "wide"}, "kernel layer_norm has no variant 'wide'; it has cpu, group, team"),
     ({"tunables": {"LANE": 16}}, "layer_norm/team has no tunable 'LANE'; it has LANES, TEAMS"),
-    ({"tunables": {"LANES": 48}}, r"takes LANES as one of \[16, 32, 64, 128, 256\], not 48"),
+    ({"tunables": {"LANES": 48}}, r"takes LANES as one of \[4, 8, 16, 32, 64, 128, 256\], not 48"),
     ({"tunables": {"LANES": True}}, "not True"),
     ({"tunables": {"LANES": 16.0}}, "not 16.0"),
     ({"tunables": {"LANES": 256, "TEAMS": 8}}, "do not fit together"),
