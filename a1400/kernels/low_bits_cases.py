@@ -22,9 +22,9 @@ def codes(dtype: np.dtype) -> np.ndarray:
 
 def numbers() -> np.ndarray:
     """f32: what the floating types hold, halfway between and just beside that; overflow, infinities and NaN."""
-    found = [np.array([0.0, -0.0, np.inf, -np.inf, np.nan, 1e9, -1e9, 3e38, 1e-30], np.float32)]
+    found: list[np.ndarray] = [np.array([0.0, -0.0, np.inf, -np.inf, np.nan, 1e9, -1e9, 3e38, 1e-30], np.float32)]
     for name in ("f8e4m3fn", "f8e5m2fnuz", "f6e2m3"):
-        held = codes(dtypes.from_short(name)).astype(np.float32)
+        held: np.ndarray = codes(dtypes.from_short(name)).astype(np.float32)
         held = np.unique(held[np.isfinite(held)])
         halves = (held[1:] + held[:-1]) / 2
         found += [held, halves, np.nextafter(halves, np.float32(np.inf)), np.nextafter(halves, np.float32(-np.inf))]

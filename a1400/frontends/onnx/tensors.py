@@ -27,7 +27,7 @@ _DTYPES: dict[int, np.dtype] = {
     _T.UINT4: np.dtype(ml_dtypes.uint4), _T.INT2: np.dtype(ml_dtypes.int2), _T.UINT2: np.dtype(ml_dtypes.uint2),
 }  # fmt: skip
 #: bits of the types that share a byte in a file, the first element in the lowest bits
-_PACKED = {_T.INT4: 4, _T.UINT4: 4, _T.FLOAT4E2M1: 4, _T.INT2: 2, _T.UINT2: 2}
+_PACKED: dict[int, int] = {_T.INT4: 4, _T.UINT4: 4, _T.FLOAT4E2M1: 4, _T.INT2: 2, _T.UINT2: 2}
 _INT32_FIELD: dict[int, type] = {
     _T.INT32: np.int32, _T.INT16: np.int16, _T.INT8: np.int8, _T.UINT16: np.uint16, _T.UINT8: np.uint8,
     _T.BOOL: np.bool_, _T.FLOAT16: np.uint16, _T.BFLOAT16: np.uint16, _T.FLOAT8E4M3FN: np.uint8,

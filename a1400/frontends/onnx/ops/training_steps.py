@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from a1400.errors import GraphError
 from a1400.frontends.onnx.context import Ctx
 from a1400.frontends.onnx.ops.registry import translates
@@ -20,7 +22,7 @@ def _groups(c: Ctx, count: int) -> tuple[Value, Value, list[list[Tensor]]]:
     return c.reshape(c[0], ()), c.reshape(c[1], ()), groups
 
 
-def _columns(results: list[tuple[Tensor, ...]]) -> tuple[Value, ...]:
+def _columns(results: Sequence[tuple[Tensor, ...]]) -> tuple[Value, ...]:
     """All first results, then all second ones ..."""
     return tuple(row[k].value for k in range(len(results[0])) for row in results)
 
