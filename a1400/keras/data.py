@@ -8,12 +8,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+import keras
 import numpy as np
 
 # Keras has no public name for these
 from keras.src.trainers.data_adapters import array_slicing, data_adapter_utils
 from keras.src.trainers.epoch_iterator import EpochIterator
 
+from a1400.errors import InputError
 from a1400.train.binding import Batch, Binder
 
 #: what one step gets: its number, and the batch
@@ -50,6 +52,22 @@ def split(arrays: Any, part: float) -> tuple[Any, Any]:
     """The arrays without their last ``part``, and that part."""
     first, last = array_slicing.train_validation_split(arrays, validation_split=part)
     return first, last
+
+
+def sample_of(x: Any) -> Any:
+    """One sample of the inputs that ``fit`` (or ``predict``) was given, as arrays in the structure they come in.
+
+    Raises :class:`InputError` where looking at a sample would take it away.
+    """
+    if all(hasattr(part, "shape") for part in keras.tree.flatten(x)):
+        found = x
+    elif isinstance(x, keras.utils.PyDataset):
+        found = unpacked(x[0])[0]
+    elif hasattr(x, "__iter__") and not hasattr(x, "__next__"):
+        found = unpacked(tuple(next(iter(x))))[0]
+    else:
+        raise InputError("a model that is code must see a sample first: call predict on one batch of arrays")
+    return keras.tree.map_structure(lambda part: np.array(keras.ops.convert_to_numpy(part[:1])), found)
 
 
 def unpacked(data: Any) -> tuple[Any, Any, Any]:

@@ -11,7 +11,8 @@ import numpy as np
 
 from a1400.errors import InputError
 from a1400.keras.callbacks import callback_list
-from a1400.keras.data import Batches, split, unpacked, weights_of_classes
+from a1400.keras.data import Batches, sample_of, split, unpacked, weights_of_classes
+from a1400.keras.layers.models import is_graph
 from a1400.keras.network import KerasNetwork
 from a1400.keras.objects import Compiled, compiled, has_function, has_schedule, rate_of
 from a1400.keras.tracing import UnsupportedModel
@@ -46,9 +47,10 @@ class AcceleratedModel:
         self._compiled = Compiled()
         self._is_compiled = False
         self._network: KerasNetwork | None = None
+        self._sample: Any = None  # an input of a model that is code, not a graph of layers
         self._trainer: KerasTrainer | None = None
         self._frozen: tuple[int, ...] = ()
-        if self._built() or not isinstance(model, keras.Sequential):
+        if self._built():
             _ = self.network  # so that what is not supported is told at once
 
     def __getattr__(self, name: str) -> Any:
@@ -84,8 +86,8 @@ class AcceleratedModel:
         """
         self._pull()
         keras_optimizer = keras.optimizers.get(optimizer)
-        outputs = self.network.outputs if self._built() else None
-        checked = compiled(outputs or ("output",), keras_optimizer, loss, loss_weights, metrics, weighted_metrics)
+        outputs = self.network.outputs if self._built() else _outputs_by(loss)
+        checked = compiled(outputs, keras_optimizer, loss, loss_weights, metrics, weighted_metrics)
         self._model.compile(
             optimizer=keras_optimizer, loss=loss, loss_weights=loss_weights, metrics=metrics,
             weighted_metrics=weighted_metrics, jit_compile=False,
@@ -95,18 +97,19 @@ class AcceleratedModel:
         self._trainer = None
 
     def _built(self) -> bool:
-        return bool(self._model.built and getattr(self._model, "inputs", None))
+        known = getattr(self._model, "inputs", None) if is_graph(self._model) else self._sample is not None
+        return bool(self._model.built and known)
 
     @property
     def network(self) -> KerasNetwork:
         """The model as this package trains it; :class:`InputError` while the shape of its input is not known."""
         frozen = tuple(id(v) for v in self._model.trainable_weights)
         if self._network is None or frozen != self._frozen:
-            if not self._built() and isinstance(self._model, keras.Sequential):
+            if not self._built() and is_graph(self._model):
                 raise InputError("the model is not built: give it an Input, call build(), or fit it to arrays")
             # which weights are trained may have been changed since
             self._pull()
-            self._network, self._frozen, self._trainer = KerasNetwork(self._model), frozen, None
+            self._network, self._frozen, self._trainer = KerasNetwork(self._model, self._sample), frozen, None
             if self._is_compiled:
                 self._compiled = compiled(self._network.outputs, *self._given)
         return self._network
@@ -116,7 +119,9 @@ class AcceleratedModel:
 
         An unbuilt model is built for ``x``.
         """
-        if not self._built():
+        if not is_graph(self._model):
+            self._call_once(x)
+        elif not self._built():
             sample = keras.tree.flatten(x)
             if len(sample) != 1 or not hasattr(sample[0], "shape"):
                 raise InputError("the model is not built: give it an Input, or call build() with the input's shape")
@@ -130,6 +135,16 @@ class AcceleratedModel:
             self._trainer.pull()
         self._trainer.push()
         return self._trainer
+
+    def _call_once(self, x: Any) -> None:
+        """Let a model that is code be built, and see what it is called on."""
+        if self._sample is not None and self._model.built:
+            return
+        if x is None:
+            raise InputError("the model is code, not a graph of layers: it must see data before anything else")
+        self._sample = sample_of(x)
+        if not self._model.built:
+            self._model(keras.tree.map_structure(keras.ops.convert_to_tensor, self._sample))
 
     def _pull(self, slots: bool = True) -> None:
         trainer = self.__dict__.get("_trainer")
@@ -266,7 +281,7 @@ class AcceleratedModel:
     def _structured(self, outputs: Mapping[str, np.ndarray]) -> Any:
         """Outputs by name in the structure that the model gives them in."""
         arrays = list(outputs.values())
-        structure = getattr(self._model, "_outputs_struct", None)
+        structure = self.network.structure
         if structure is None:
             return arrays[0] if len(arrays) == 1 else arrays
         return keras.tree.pack_sequence_as(structure, arrays)
@@ -312,6 +327,14 @@ class AcceleratedModel:
             export_onnx(self.network, path, *args, **options)
         else:
             self._model.export(path, *args, **({} if format is None else {"format": format}), **options)
+
+
+def _outputs_by(loss: Any) -> tuple[str, ...]:
+    """Names of outputs that are not known yet, from what the losses are given by."""
+    if isinstance(loss, Mapping):
+        return tuple(loss)
+    count = len(loss) if isinstance(loss, (list, tuple)) else 1
+    return ("output",) if count == 1 else tuple(f"output_{i + 1}" for i in range(count))
 
 
 def _given(logs: dict[str, float], return_dict: bool) -> Any:

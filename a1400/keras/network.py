@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Iterator, Mapping, MutableMapping
 from typing import Any
 
@@ -13,7 +14,7 @@ import a1400.keras.layers  # noqa: F401 - enters the converters
 from a1400.errors import InputError
 from a1400.graph.graph import Graph
 from a1400.graph.tensor import Tensor
-from a1400.keras.layers.models import run_model
+from a1400.keras.layers.models import is_graph, run_model
 from a1400.keras.tracing import F32, Layouts, Lost, Tracing, UnsupportedModel
 from a1400.train import constraints
 from a1400.train.constraints import Constraint
@@ -69,24 +70,26 @@ class Variables(MutableMapping[str, np.ndarray]):
 class KerasNetwork:
     """A built Keras 3 model as a :class:`~a1400.train.network.Network`.
 
+    A model that is code, not a graph of layers, needs a ``sample`` of its input, in the structure that it is called on.
     ``parameters`` are its trainable weights, ``buffers`` all other floating ones (frozen weights, running statistics);
     both read and write Keras's variables.  Raises :class:`~a1400.keras.tracing.UnsupportedModel` with everything that
     is not supported, each with its layer.
     """
 
-    def __init__(self, model: Any) -> None:
-        if not isinstance(model, keras.Sequential) and not hasattr(model, "_nodes_by_depth"):
-            raise UnsupportedModel(
-                f"{model.name} ({type(model).__name__}): only Sequential and functional models are supported; write "
-                "the model with the functional API"
+    def __init__(self, model: Any, sample: Any = None) -> None:
+        if not is_graph(model) and (sample is None or not model.built):
+            raise InputError(
+                f"{model.name} ({type(model).__name__}) is code, and its inputs are not known: call it once and "
+                "give it arrays, or write it with the functional API"
             )
-        self.model = model
+        self.model, self._sample = model, sample
+        self.structure: Any = getattr(model, "_outputs_struct", None)  # of what it gives
         self._layouts = Layouts()
         trainable, others = _named(model)
         self.parameters = Variables(trainable, self._layouts)
         self.buffers = Variables(others, self._layouts)
-        self.inputs: dict[str, InputShape] = _inputs(model)
-        self.outputs: tuple[str, ...] = _output_names(model)
+        self.inputs: dict[str, InputShape] = _inputs(model) if is_graph(model) else _inputs_like(sample)
+        self.outputs: tuple[str, ...] = _output_names(model) if is_graph(model) else ()  # until it has been looked at
         self._look()
         self._layouts.frozen = True
 
@@ -104,8 +107,9 @@ class KerasNetwork:
         values.update((id(v), buffers[n]) for n, v in self.buffers.variables.items())
         tracing = Tracing(graph, values, self._layouts, training, random)
         outputs = self._run(tracing, inputs)
+        masks = {name: mask for name, y in outputs.items() if (mask := tracing.masks.get(y)) is not None}
         names = {id(v): n for n, v in self.buffers.variables.items()}
-        return Traced(outputs, {names[key]: value for key, value in tracing.updates.items()}, tracing.penalties)
+        return Traced(outputs, {names[key]: value for key, value in tracing.updates.items()}, tracing.penalties, masks)
 
     def export(self, path: str | os.PathLike[str], weights: Mapping[str, np.ndarray] | None = None) -> None:
         """Write the model as ONNX, with ``weights`` (parameters and buffers by name) or its own."""
@@ -127,9 +131,19 @@ class KerasNetwork:
 
     def _run(self, tracing: Tracing, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
         flat = [inputs[name] for name in self.inputs]
-        structure = getattr(self.model, "_inputs_struct", None)
+        structure = getattr(self.model, "_inputs_struct", self._sample)
         given = flat if structure is None else keras.tree.pack_sequence_as(structure, flat)
-        found = keras.tree.flatten(run_model(tracing, self.model, given))
+        if is_graph(self.model):
+            found = keras.tree.flatten(run_model(tracing, self.model, given))
+        else:
+            result = tracing.apply(self.model, given)
+            found = keras.tree.flatten(result)
+            if not self.outputs:
+                self.structure = keras.tree.map_structure(lambda y: 0, result)
+                paths = keras.tree.flatten_with_path(result) if isinstance(result, dict) else []
+                keys = tuple(str(path[-1]) for path, _ in paths)
+                plain = ("output",) if len(found) == 1 else tuple(f"output_{i + 1}" for i in range(len(found)))
+                self.outputs = keys if len(keys) == len(found) else plain
         for name, variable in self.parameters.variables.items():
             if getattr(variable, "regularizer", None) is not None:
                 order = range(len(variable.shape))
@@ -141,6 +155,7 @@ class KerasNetwork:
     def _look(self) -> None:
         """Trace once for training and once without, on a graph that nobody runs: what is refused is told at once."""
         problems: list[str] = []
+        heard: dict[str, None] = {}
         for name, variable in self.parameters.variables.items():
             try:
                 constraint_of(getattr(variable, "constraint", None))
@@ -158,6 +173,9 @@ class KerasNetwork:
             except Lost:
                 tracing.problems.append("what comes behind that layer could not be looked at")
             problems += [p for p in tracing.problems if p not in problems]
+            heard.update(dict.fromkeys(tracing.warnings))
+        for text in heard:
+            warnings.warn(text, stacklevel=2)
         if problems:
             lines = "\n".join(f"  {problem}" for problem in problems)
             raise UnsupportedModel(f"the model {self.name!r} cannot be run here:\n{lines}")
@@ -213,6 +231,16 @@ def _inputs(model: Any) -> dict[str, InputShape]:
         name = _unique(str(symbol.name), found)
         dtype = np.dtype(symbol.dtype) if symbol.dtype not in ("bfloat16", "float16", "float64") else F32
         found[name] = (tuple(None if d is None else int(d) for d in symbol.shape), dtype)
+    return found
+
+
+def _inputs_like(sample: Any) -> dict[str, InputShape]:
+    """Inputs of the shapes and dtypes of ``sample``, batches of any size."""
+    found: dict[str, InputShape] = {}
+    for path, array in keras.tree.flatten_with_path(sample):
+        name = _unique(str(path[-1]) if path and isinstance(path[-1], str) else "input", found)
+        kind = np.dtype(keras.backend.standardize_dtype(array.dtype))
+        found[name] = ((None, *map(int, array.shape[1:])), F32 if kind.kind == "f" else kind)
     return found
 
 

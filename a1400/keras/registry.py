@@ -15,6 +15,7 @@ Converter = Callable[["Call"], Any]
 
 _LAYERS: dict[str, Converter] = {}
 _OPERATIONS: dict[str, Converter] = {}
+_OTHERS: list[Converter] = []
 
 
 def _enter(table: dict[str, Converter], names: tuple[str, ...]) -> Callable[[Converter], Converter]:
@@ -38,11 +39,17 @@ def converts_operation(*names: str) -> Callable[[Converter], Converter]:
     return _enter(_OPERATIONS, names)
 
 
+def converts_others(function: Converter) -> Converter:
+    """Declare the decorated function as the converter of layers that are not Keras's own."""
+    _OTHERS.append(function)
+    return function
+
+
 def converter_of(operation: Any) -> Converter | None:
-    """The converter of a layer or operation; None for classes that are not Keras's own, or that have none."""
+    """The converter of a layer or operation; None where there is none."""
     kind = type(operation)
     if kind.__module__.partition(".")[0] != "keras":
-        return None
+        return _OTHERS[-1] if isinstance(operation, keras.layers.Layer) else None
     table = _LAYERS if isinstance(operation, keras.layers.Layer) else _OPERATIONS
     return table.get(kind.__name__)
 

@@ -13,6 +13,7 @@ import numpy as np
 from a1400.errors import A1400Error, GraphError
 from a1400.graph.graph import Graph
 from a1400.graph.tensor import Tensor
+from a1400.keras.masks import Masks, fill_in, hand_on
 from a1400.keras.registry import converter_of
 from a1400.train.random import RandomSource
 
@@ -56,6 +57,8 @@ class Tracing:
         self.updates: dict[int, Tensor] = {}
         self.penalties: list[Tensor] = []
         self.problems: list[str] = []
+        self.warnings: list[str] = []
+        self.masks = Masks()
         self._collect = collect
         self._path: list[str] = []
 
@@ -79,15 +82,37 @@ class Tracing:
         try:
             converter = converter_of(layer)
             if converter is None:
-                raise Refusal("layers of this class are not supported")
+                what = "layers" if isinstance(layer, keras.layers.Layer) else "operations"
+                raise Refusal(f"{what} of this class are not supported")
             _check_policy(layer)
-            return converter(Call(self, layer, args, kwargs))
+            call = Call(self, layer, args, kwargs)
+            if not isinstance(layer, keras.layers.Layer):
+                return converter(call)
+            fill_in(self.masks, layer, call.arguments)
+            explicit = call.arguments.get("mask")
+            # as they are now: a layer may take its tensors' masks away
+            previous = self.masks.of(call.first) if explicit is None else explicit
+            result = converter(call)
+            given = {id(x) for x in keras.tree.flatten((args, kwargs)) if isinstance(x, Tensor)}
+            result = keras.tree.map_structure(lambda y: self._apart(layer, y, given), result)
+            hand_on(self, call, previous, result)
+            return result
         except (Refusal, GraphError) as error:
             problem = f"{'/'.join(self._path)} ({type(layer).__name__}): {error}"
             if not self._collect:
                 raise UnsupportedModel(problem) from error
             self.problems.append(problem)
             return self._stand_in(layer, args, kwargs)
+
+    def _apart(self, layer: Any, y: Any, given: set[int]) -> Any:
+        """An object of its own where a layer that knows no masks gives back what it was given."""
+        own = isinstance(y, Tensor) and id(y) in given and not layer.supports_masking
+        return Tensor(y.graph, y.value) if own else y
+
+    def warn(self, text: str) -> None:
+        """Note what the user should hear about, once."""
+        if text not in self.warnings:
+            self.warnings.append(text)
 
     def _stand_in(self, layer: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Tensors of the shapes that a refused layer would give, so that what comes behind it can be looked at."""
@@ -179,6 +204,7 @@ class Call:
 
     def __init__(self, tracing: Tracing, layer: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         self.tracing, self.layer = tracing, layer
+        self.args, self.kwargs = args, kwargs
         self.arguments = _bound(layer, args, kwargs)
 
     # ---- arguments -----------------------------------------------------------------------------------
@@ -226,6 +252,12 @@ class Call:
         """Another layer's result."""
         return self.tracing.apply(layer, *args, **kwargs)
 
+    def symbolically(self, function: Any, *args: Any, **kwargs: Any) -> Any:
+        """What Python code written with ``keras.ops`` gives for tensors."""
+        from a1400.keras.symbolic import run  # which needs this module
+
+        return run(self, function, *args, **kwargs)
+
     def refuse(self, reason: str) -> NoReturn:
         """Say that this layer, or an option of it, is not supported."""
         raise Refusal(reason)
@@ -239,11 +271,14 @@ class Call:
         """A tensor as it is, a number or array as a constant (float64 as float32)."""
         if isinstance(value, Tensor):
             return value
+        if isinstance(value, keras.Variable) and id(value) in self.tracing.values:
+            return self.weight(value)
         array = np.asarray(keras.ops.convert_to_numpy(value))
         return self.constant(array, F32 if array.dtype.kind == "f" else array.dtype)
 
     def weight(self, variable: Any, order: Sequence[int] | None = None) -> Tensor:
         """A variable of the layer with its axes in ``order`` (as Keras has them when None)."""
+        variable = getattr(variable, "variable", variable)  # the code of a layer around this one may be running
         values, layouts = self.tracing.values, self.tracing.layouts
         if id(variable) not in values:
             self.refuse(f"its variable {getattr(variable, 'path', '')!r} is not one of the model's weights")
@@ -258,7 +293,7 @@ class Call:
 
     def update(self, variable: Any, value: Tensor) -> None:
         """Give a variable that is not trained a new value at the end of the step."""
-        self.tracing.updates[id(variable)] = value
+        self.tracing.updates[id(getattr(variable, "variable", variable))] = value
 
     @property
     def random(self) -> RandomSource:

@@ -129,10 +129,12 @@ class Entry:
                 raise InputError(f"a metric is a name, one of a1400.train.metrics or a function, not {kind}")
         return self.metric
 
-    def parts(self, target: Tensor, prediction: Tensor, weight: Tensor | None) -> dict[str, Tensor]:
-        """The sums of a batch."""
+    def parts(
+        self, target: Tensor, prediction: Tensor, weight: Tensor | None, mask: Tensor | None = None
+    ) -> dict[str, Tensor]:
+        """The sums of a batch; ``mask`` is the output's own, which counts without weights, too."""
         metric = self.resolve(target.shape, prediction.shape)
-        return metric.parts(target, prediction, weight if self.weighted else None)
+        return metric.parts(target, prediction, weight if self.weighted else None, mask if metric.masked else None)
 
 
 class Metrics:

@@ -245,6 +245,11 @@ class BinaryCrossentropy(Loss):
         return _binary(t, p, None if x is None else x.reshape(p.shape)).mean((self.axis,))
 
 
+def binary_values(target: Tensor, prediction: Tensor, from_logits: bool) -> Tensor:
+    """Binary cross-entropy of each element."""
+    return _binary(target, prediction, _logits(prediction, "sigmoid", from_logits))
+
+
 def _binary(t: Tensor, p: Tensor, logits: Tensor | None) -> Tensor:
     if logits is not None:
         return logits.relu() - logits * t + (-logits.abs()).softplus()

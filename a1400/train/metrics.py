@@ -20,7 +20,12 @@ from a1400.train.reductions import pair, same_rank, wide
 
 
 class Metric:
-    """A figure over many batches; ``name`` is how logs call it."""
+    """A figure over many batches; ``name`` is how logs call it.
+
+    ``masked``: whether an output's mask says what counts, as in Keras, where counts of classes look at everything.
+    """
+
+    masked = False
 
     def __init__(self, name: str | None = None, dtype: Any = None) -> None:
         self.name = name or _snake(type(self).__name__)
@@ -76,6 +81,8 @@ def ratio(x: np.ndarray, y: np.ndarray) -> np.ndarray:
 
 class Mean(Metric):
     """The weighted mean over samples of :meth:`values`, which is first averaged within each sample."""
+
+    masked = True
 
     def values(self, target: Tensor, prediction: Tensor) -> Tensor:
         """A number for each sample (and position)."""
@@ -136,6 +143,8 @@ class Function(Mean):
 
 class RootMeanSquaredError(Mean):
     """The square root of the mean squared error."""
+
+    masked = False
 
     def values(self, target: Tensor, prediction: Tensor) -> Tensor:
         """Squared errors."""

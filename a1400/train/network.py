@@ -29,12 +29,14 @@ class Traced:
     """What a network made of its inputs.
 
     ``outputs`` by name; ``updates``: new values of buffers (running statistics), of the buffers' shapes and dtypes;
-    ``penalties``: scalars that are added to the loss (regularizers).
+    ``penalties``: scalars that are added to the loss (regularizers); ``masks``: which samples (and positions) of an
+    output count in its loss and metrics (bool), where not all of them do.
     """
 
     outputs: dict[str, Tensor]
     updates: dict[str, Tensor] = field(default_factory=dict)
     penalties: list[Tensor] = field(default_factory=list)
+    masks: dict[str, Tensor] = field(default_factory=dict)
 
 
 class Network(Protocol):

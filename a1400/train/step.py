@@ -47,6 +47,7 @@ class Forward:
     updates: dict[str, Tensor]
     penalties: list[Tensor]
     random: random.RandomSource
+    masks: dict[str, Tensor] = field(default_factory=dict)
 
 
 @dataclass
@@ -191,7 +192,8 @@ class Steps:
         penalties = {f"penalty:{i}": p for i, p in enumerate(traced.penalties)}
         outputs = {f"output:{n}": t for n, t in traced.outputs.items()}
         updates = {f"update:{n}": t for n, t in traced.updates.items()} if training else {}
-        for name, tensor in {**outputs, **updates, **penalties}.items():
+        masks = {f"mask:{n}": t for n, t in traced.masks.items()}
+        for name, tensor in {**outputs, **updates, **penalties, **masks}.items():
             graph.output(name, tensor.value)
         optimize(graph, info=self.info, until="recognition")
         kept = {name: Tensor(graph, value) for name, value in graph.outputs.items()}
@@ -200,7 +202,7 @@ class Steps:
             graph, inputs, parameters, buffers,
             {n: kept[f"output:{n}"] for n in traced.outputs},
             {n: kept[f"update:{n}"] for n in traced.updates} if training else {},
-            [kept[name] for name in penalties], source,
+            [kept[name] for name in penalties], source, {n: kept[f"mask:{n}"] for n in traced.masks},
         )  # fmt: skip
 
     def _loss(self, made: Forward) -> Tensor:
@@ -212,7 +214,7 @@ class Steps:
                 target = made.inputs.get(f"target:{name}")
                 if target is None:
                     raise InputError(f"there are no targets for output {name!r}")
-                term = loss(target, made.outputs[name], made.inputs.get(f"weight:{name}"))
+                term = loss(target, made.outputs[name], made.inputs.get(f"weight:{name}"), made.masks.get(name))
                 term = term.cast(np.float32).reshape(())
                 if len(self.losses) > 1:
                     made.graph.output(f"loss:{name}", term.value)
@@ -254,7 +256,8 @@ class Steps:
             for index, entry in enumerate(entries):
                 with layer(made.graph, "metrics"):
                     weight = made.inputs.get(f"weight:{name}")
-                    parts = entry.parts(made.inputs[f"target:{name}"], made.outputs[name], weight)
+                    mask = made.masks.get(name)
+                    parts = entry.parts(made.inputs[f"target:{name}"], made.outputs[name], weight, mask)
                 for part, tensor in parts.items():
                     made.graph.output(f"metric:{name}:{index}:{part}", tensor.value)
 

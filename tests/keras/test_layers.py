@@ -97,6 +97,8 @@ def _lines() -> list[Any]:
         layers.LayerNormalization(center=False),
         layers.UnitNormalization(),
         layers.Identity(),
+        layers.Masking(0.0),
+        layers.Lambda(lambda x: keras.ops.flip(x, 1) * 2.0 - 1.0),
     ]
 
 

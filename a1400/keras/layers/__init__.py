@@ -10,6 +10,8 @@ from a1400.keras.layers import (  # noqa: F401 - imported for what they register
     models,
     normalization,
     operations,
+    operations_moving,
+    operations_nn,
     pooling,
     preprocessing,
     recurrent,

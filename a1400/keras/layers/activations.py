@@ -159,10 +159,12 @@ def _prelu(c: Call) -> Tensor:
 @converts("Softmax")
 def _softmax(c: Call) -> Tensor:
     x, axes = c.real, c.layer.axis
-    mask = c.given("mask")
-    if mask is not None:
-        x = c.lift(mask).cast("bool").where(x, -1e9)
-    return softmax_over(x, [axes] if isinstance(axes, int) else list(axes))
+    axes = [axes] if isinstance(axes, int) else list(axes)
+    if c.given("mask") is None:
+        return softmax_over(x, axes)
+    mask = c.lift(c.given("mask"))
+    mask = mask if mask.dtype == bool else mask > 0.5
+    return mask.where(softmax_over(mask.where(x, -1e9), axes), 0.0)
 
 
 def softmax_over(x: Tensor, axes: list[int]) -> Tensor:

@@ -17,14 +17,22 @@ def _heads_first(x: Tensor) -> Tensor:
     return x.transpose((0, 2, 1, 3))
 
 
-def _both(a: Tensor | None, b: Tensor | None) -> Tensor | None:
-    if a is None or b is None:
-        return b if a is None else a
-    return a.op("and", b)
+def _both(a: Tensor | None, b: Tensor) -> Tensor:
+    return b if a is None else a.op("and", b)
 
 
 def _causal(c: Call, queries: int, keys: int) -> Tensor:
     return c.constant(np.tril(np.ones((queries, keys), bool)), bool)
+
+
+#: what is added to a hidden score: the sum is this number itself, whatever the score was
+_HIDDEN = -1e30
+
+
+def _added(mask: Tensor) -> Tensor:
+    """A mask as numbers to add to scores; where everything is hidden, all weights are alike, as in Keras."""
+    zero = Tensor(mask.graph, mask.graph.constant(0, F32))
+    return mask.where(zero, _HIDDEN)
 
 
 def _mask(c: Call, queries: int, keys: int) -> Tensor | None:
@@ -37,7 +45,7 @@ def _mask(c: Call, queries: int, keys: int) -> Tensor | None:
             part = c.lift(part).cast(bool)
             shape = (part.shape[0], part.shape[1], 1) if axis == 2 else (part.shape[0], 1, part.shape[1])
             mask = _both(mask, part.reshape(shape))
-    window = c.option("sliding_window")
+    window = c.option("sliding_window") or c.option("_sliding_window")
     if window is not None:
         near = np.abs(np.arange(queries)[:, None] - np.arange(keys)) < window
         mask = _both(mask, c.constant(near, bool))
@@ -52,18 +60,23 @@ def _attend(
     mask, causal = _mask(c, queries, keys), bool(c.given("use_causal_mask", False))
     if mask is not None and mask.rank == 3:
         mask = mask.reshape((mask.shape[0], 1, *mask.shape[1:]))
-    if not scores_wanted and not (c.training and rate > 0):
-        given = [k, v] if mask is None else [k, v, mask]
-        return q.op("attention", *given, scale=scale, causal=causal), None
+    if not scores_wanted and not rate > 0:
+        given = [k, v]
+        if mask is not None:
+            given.append(_added(_both(mask, _causal(c, queries, keys)) if causal else mask))
+        return q.op("attention", *given, scale=scale, causal=causal and mask is None), None
+    if not scores_wanted and not c.training and mask is None:
+        return q.op("attention", k, v, scale=scale, causal=causal), None
     group = q.shape[1] // k.shape[1]
     k, v = _repeated(k, group), _repeated(v, group)
     scores = (q @ k.swap(2, 3)) * scale
     if causal:
         mask = _both(mask, _causal(c, queries, keys))
-    if mask is not None:
-        scores = mask.where(scores, -1e9)
-    weights = dropout(c, scores.op("softmax", axis=3), rate)
-    return weights @ v, weights
+    if mask is None:
+        weights = scores.op("softmax", axis=3)
+    else:
+        weights = mask.where(mask.where(scores, -1e9).op("softmax", axis=3), 0.0)
+    return dropout(c, weights, rate) @ v, weights
 
 
 def _repeated(x: Tensor, times: int) -> Tensor:
@@ -97,6 +110,17 @@ def _projected(c: Call, size: int, rate: float) -> Tensor | tuple[Tensor, Tensor
 
 @converts("MultiHeadAttention")
 def _multi_head(c: Call) -> Tensor | tuple[Tensor, Tensor]:
+    masks = c.tracing.masks
+    # Keras takes the queries' mask from their tensor alone, and takes the tensors' masks away
+    query_mask = c.arguments["query_mask"] = masks.get(c.given("query"))
+    for name in ("query", "value", "key"):
+        masks.put(c.given(name), None)
+    result = _scored(c)
+    masks.put(result if isinstance(result, Tensor) else result[0], query_mask)
+    return result
+
+
+def _scored(c: Call) -> Tensor | tuple[Tensor, Tensor]:
     if tuple(c.layer._attention_axes or (1,)) != (1,):
         c.refuse("attention_axes other than the sequence's are not supported")
     return _projected(c, int(c.layer._key_dim), float(c.layer._dropout))
@@ -110,8 +134,8 @@ def _grouped(c: Call) -> Tensor | tuple[Tensor, Tensor]:
 def _luong(c: Call, score: str) -> Tensor | tuple[Tensor, Tensor]:
     """Keras's ``Attention`` and ``AdditiveAttention``: one head, no projections."""
     layer = c.layer
-    if c.given("mask") is not None and any(m is not None for m in c.given("mask")):
-        c.refuse("it is called with a mask")
+    masks = [None if m is None else c.lift(m).cast(bool) for m in c.given("mask", ())]
+    query_mask, value_mask = (*masks, None, None)[:2]
     parts = [x.cast(F32) for x in c.many]
     q, v = parts[:2]
     k = parts[2] if len(parts) > 2 else v
@@ -119,8 +143,13 @@ def _luong(c: Call, score: str) -> Tensor | tuple[Tensor, Tensor]:
     scale = None if layer.scale is None else c.weight(layer.scale)
     if score == "dot" and scale is None and not wanted and not (c.training and rate > 0):
         one = [x.reshape((x.shape[0], 1, *x.shape[1:])) for x in (q, k, v)]
-        y = one[0].op("attention", one[1], one[2], scale=1.0, causal=bool(c.given("use_causal_mask", False)))
-        return y.reshape((y.shape[0], *y.shape[2:]))
+        causal, extra = bool(c.given("use_causal_mask", False)), []
+        if value_mask is not None:
+            seen = value_mask.reshape((value_mask.shape[0], 1, 1, value_mask.shape[1]))
+            seen = seen & _causal(c, q.shape[1], k.shape[1]) if causal else seen
+            extra, causal = [_added(seen)], False
+        y = one[0].op("attention", one[1], one[2], *extra, scale=1.0, causal=causal)
+        return _of_queries(y.reshape((y.shape[0], *y.shape[2:])), query_mask)
     if score == "dot":
         scores = q @ k.swap(1, 2)
         scores = scores if scale is None else scores * scale
@@ -133,10 +162,19 @@ def _luong(c: Call, score: str) -> Tensor | tuple[Tensor, Tensor]:
         else:
             each = each.op("tanh")
             scores = (each if scale is None else each * scale).sum((3,))
+    visible: Tensor | None = None if value_mask is None else value_mask.expand_dims(1)
     if c.given("use_causal_mask", False):
-        scores = _causal(c, q.shape[1], k.shape[1]).where(scores, -1e9)
+        visible = _both(visible, _causal(c, q.shape[1], k.shape[1]))
+    if visible is not None:
+        scores = visible.where(scores, scores - 1e9)
     weights = dropout(c, scores.op("softmax", axis=2), rate)
-    return (weights @ v, weights) if wanted else weights @ v
+    y = _of_queries(weights @ v, query_mask)
+    return (y, weights) if wanted else y
+
+
+def _of_queries(y: Tensor, mask: Tensor | None) -> Tensor:
+    """Zeros for queries that are masked."""
+    return y if mask is None else mask.expand_dims(-1).where(y, 0.0)
 
 
 @converts("Attention")

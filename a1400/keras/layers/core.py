@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
+
 from a1400.graph.tensor import Tensor
 from a1400.keras.layers.activations import activate
 from a1400.keras.registry import converts
@@ -18,6 +20,16 @@ def _identity(c: Call) -> Tensor:
 @converts("ActivityRegularization")
 def _activity(c: Call) -> Tensor:
     return c.real  # the penalty itself is added for every layer that has one
+
+
+@converts("Masking")
+def _masking(c: Call) -> Tensor:
+    x = c.x
+    kept = x.not_equal(x.lift(np.asarray(c.layer.mask_value, x.dtype)))
+    kept = kept.reduce("any", (x.rank - 1,), keepdims=True)
+    y = kept.where(x, 0)
+    c.tracing.masks.put(y, kept.squeeze(-1))
+    return y
 
 
 @converts("Dense")
@@ -82,6 +94,4 @@ def _summed(x: Tensor, labels: str, needed: set[str]) -> tuple[Tensor, str]:
 
 @converts("Embedding")
 def _embedding(c: Call) -> Tensor:
-    if c.layer.mask_zero:
-        c.refuse("mask_zero=True is not supported: masks do not travel between layers")
     return c.weight(c.layer.embeddings).op("gather", c.x.cast("int32"), axis=0)

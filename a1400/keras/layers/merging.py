@@ -33,9 +33,53 @@ def _subtract(c: Call) -> Tensor:
     return _folded(c, lambda a, b: a - b)
 
 
+def _masked(c: Call) -> list[tuple[Tensor, Tensor | None]]:
+    """Tensors with their masks, as wide as they are; Keras reshapes tensors of other ranks, and loses their masks."""
+    parts = _aligned(c)
+    if len({x.rank for x in c.many}) > 1:
+        return [(x, None) for x in parts]
+    masks = [c.tracing.masks.get(x) for x in c.many]
+    return [(x, None if m is None else m.expand_dims(-1).expand(x.shape)) for x, m in zip(parts, masks)]
+
+
 @converts("Multiply")
 def _multiply(c: Call) -> Tensor:
-    return _folded(c, lambda a, b: a * b)
+    """What is masked counts as 1; where everything is, the product is 0."""
+    parts = _masked(c)
+    if all(m is None for _, m in parts):
+        return _folded(c, lambda a, b: a * b)
+    first, *rest = [x if mask is None else mask.where(x, 1.0) for x, mask in parts]
+    for x in rest:
+        first = first * x
+    some = _any([mask for _, mask in parts])
+    return _noted(c, first if some is None else some.where(first, 0.0), some)
+
+
+def _any(masks: list[Tensor | None]) -> Tensor | None:
+    """What any of them lets pass; None where one is missing."""
+    found: Tensor | None = None
+    for mask in masks:
+        if mask is None:
+            return None
+        found = mask if found is None else found | mask
+    return found
+
+
+def _noted(c: Call, result: Tensor, mask: Tensor | None) -> Tensor:
+    if mask is not None:
+        c.tracing.masks.put(result, mask.reduce("any", (mask.rank - 1,)))
+    return result
+
+
+def _chosen(c: Call, step: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
+    """What is masked takes no part, as long as there is something else."""
+    (found, seen), *rest = _masked(c)
+    for x, mask in rest:
+        x = x if mask is None else mask.where(x, found)
+        found = found if seen is None else seen.where(found, x)
+        seen = None if mask is None or seen is None else seen | mask
+        found = step(found, x)
+    return _noted(c, found, seen)
 
 
 @converts("Average")
@@ -45,12 +89,12 @@ def _average(c: Call) -> Tensor:
 
 @converts("Maximum")
 def _maximum(c: Call) -> Tensor:
-    return _folded(c, lambda a, b: a.op("max", b))
+    return _chosen(c, lambda a, b: a.op("max", b))
 
 
 @converts("Minimum")
 def _minimum(c: Call) -> Tensor:
-    return _folded(c, lambda a, b: a.op("min", b))
+    return _chosen(c, lambda a, b: a.op("min", b))
 
 
 @converts("Concatenate")

@@ -2,25 +2,45 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import Any
 
 import keras
 
 from a1400.graph.tensor import Tensor
-from a1400.keras.registry import converts
+from a1400.keras.registry import converts, converts_others
+from a1400.keras.symbolic import run_layer
 from a1400.keras.tracing import Call, Tracing
 
 
-@converts("Functional", "Sequential")
+@converts("Functional", "Model", "Sequential")
 def _model(c: Call) -> Any:
+    inputs, given = keras.tree.flatten(c.first), keras.tree.flatten(c.given("mask"))
+    for x, mask in zip(inputs, given):
+        if mask is not None:
+            c.tracing.masks.put(x, c.lift(mask))
     return run_model(c.tracing, c.layer, c.first)
 
 
-@converts("Model")
-def _subclassed(c: Call) -> Any:
-    if not hasattr(c.layer, "_nodes_by_depth"):
-        c.refuse("only Sequential and functional models are supported")
-    return run_model(c.tracing, c.layer, c.first)
+@converts_others
+def _own(c: Call) -> Any:
+    """A layer or model of the user's own: its ``call`` is followed, unless it is Keras's."""
+    return _model(c) if is_graph(c.layer) else run_layer(c)
+
+
+@converts("Lambda")
+def _lambda(c: Call) -> Any:
+    return run_layer(c)
+
+
+#: the class behind functional models
+_FUNCTIONAL = type(keras.Model(*[keras.Input((1,))] * 2))
+
+
+def is_graph(model: Any) -> bool:
+    """Whether a model is a graph of layers, and no code."""
+    inherited = (keras.Model.call, keras.Sequential.call, _FUNCTIONAL.call)
+    return isinstance(model, (keras.Sequential, _FUNCTIONAL)) and type(model).call in inherited
 
 
 def run_model(tracing: Tracing, model: Any, inputs: Any) -> Any:
@@ -55,9 +75,15 @@ def _time_distributed(c: Call) -> Any:
     inner = c.layer.layer
     if c.training and any(type(layer).__name__ == "BatchNormalization" for layer in _all_layers(inner)):
         c.refuse("batch normalisation inside it is not supported while training")
-    x = c.x
+    x, options = c.x, {}
     batch, steps = x.shape[:2]
-    y: Tensor = c.apply(inner, x.reshape((batch * steps, *x.shape[2:])))
+    mask = c.given("mask")
+    if mask is not None and "mask" in inspect.signature(inner.call).parameters:
+        mask = c.lift(mask)
+        if mask.rank < 3:
+            c.refuse("the layer within it takes a mask of its own, for which there is only one of the steps")
+        options["mask"] = mask.reshape((batch * steps, *mask.shape[2:]))
+    y: Tensor = c.apply(inner, x.reshape((batch * steps, *x.shape[2:])), **options)
     return y.reshape((batch, steps, *y.shape[1:]))
 
 

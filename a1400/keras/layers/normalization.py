@@ -8,6 +8,7 @@ from a1400.graph.tensor import Tensor
 from a1400.keras.registry import converts
 from a1400.keras.tracing import Call
 from a1400.ops.batch_norm import batch_norm_training
+from a1400.train.reductions import EPSILON
 
 
 def _at_end(rank: int, axes: Sequence[int]) -> tuple[list[int], list[int]]:
@@ -26,14 +27,14 @@ def _batch(c: Call) -> Tensor:
     layer = c.layer
     if layer.renorm:
         c.refuse("renorm=True is not supported")
-    if c.given("mask") is not None:
-        c.refuse("it is called with a mask")
     order, back = _at_end(c.x.rank, [layer.axis])
     x = c.real.transpose(order)
     gamma = None if layer.gamma is None else c.weight(layer.gamma)
     beta = None if layer.beta is None else c.weight(layer.beta)
     if c.training and layer.trainable:
-        y = _batch_statistics(c, x, gamma, beta)
+        mask = c.given("mask")
+        seen = None if mask is None else c.lift(mask).cast(bool).expand_dims(-1).expand(c.x.shape).transpose(order)
+        y = _batch_statistics(c, x, gamma, beta, seen)
     else:
         scale = (c.weight(layer.moving_variance) + float(layer.epsilon)).rsqrt()
         scale = scale if gamma is None else scale * gamma
@@ -42,10 +43,24 @@ def _batch(c: Call) -> Tensor:
     return y.transpose(back)
 
 
-def _batch_statistics(c: Call, x: Tensor, gamma: Tensor | None, beta: Tensor | None) -> Tensor:
-    """Normalise over all axes but the last; the running statistics move towards the batch's (biased) ones."""
+def _batch_statistics(
+    c: Call, x: Tensor, gamma: Tensor | None, beta: Tensor | None, seen: Tensor | None
+) -> Tensor:
+    """Normalise over all axes but the last; the running statistics move towards the batch's (biased) ones.
+
+    ``seen``, of the shape of ``x``, says what counts.
+    """
     layer = c.layer
-    y, mean, variance = batch_norm_training(x, gamma, beta, float(layer.epsilon))
+    if seen is None:
+        y, mean, variance = batch_norm_training(x, gamma, beta, float(layer.epsilon))
+    else:
+        axes = range(x.rank - 1)
+        count = seen.cast(x.dtype).sum(axes) + EPSILON  # as Keras divides
+        mean = seen.where(x, 0.0).sum(axes) / count
+        variance = seen.where(x - mean, 0.0).square().sum(axes) / count
+        scale = (variance + float(layer.epsilon)).rsqrt()
+        y = (x - mean) * (scale if gamma is None else scale * gamma)
+        y = y if beta is None else y + beta
     keep = float(layer.momentum)
     for variable, value in ((layer.moving_mean, mean), (layer.moving_variance, variance)):
         c.update(variable, c.weight(variable) * keep + value * (1.0 - keep))

@@ -47,9 +47,14 @@ def _global(c: Call, kind: str) -> Tensor:
 
 @converts(*(f"GlobalAveragePooling{d}" for d in _DIMENSIONS))
 def _global_average(c: Call) -> Tensor:
-    if c.given("mask") is not None:
-        c.refuse("it is called with a mask")
-    return _global(c, "mean")
+    mask = c.given("mask")
+    if mask is None:
+        return _global(c, "mean")
+    x, keep = c.real, bool(c.layer.keepdims)
+    axis = 2 if channels_first(c) else 1
+    seen = c.lift(mask).cast(bool).expand_dims(1 if axis == 2 else 2)
+    count = seen.cast(F32).sum((axis,), keepdims=keep)
+    return seen.where(x, 0.0).sum((axis,), keepdims=keep) / count
 
 
 @converts(*(f"GlobalMaxPooling{d}" for d in _DIMENSIONS))

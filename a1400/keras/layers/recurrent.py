@@ -13,6 +13,7 @@ import keras
 
 from a1400.graph.tensor import Tensor
 from a1400.keras.layers.activations import activate, activation_name
+from a1400.keras.layers.masked_steps import MaskedSteps
 from a1400.keras.layers.regularization import dropout
 from a1400.keras.registry import converts
 from a1400.keras.tracing import F32, Call
@@ -104,27 +105,40 @@ def _recurrent(c: Call) -> Any:
     layer = c.layer
     if layer.stateful:
         c.refuse("stateful=True is not supported")
-    if c.given("mask") is not None:
-        c.refuse("it is called with a mask")
     cells = list(layer.cell.cells) if type(layer.cell).__name__ == "StackedRNNCells" else [layer.cell]
     x = c.real
+    mask = _mask(c)
+    steps = None if mask is None else MaskedSteps(mask)
     first = c.given("initial_state")
     given: list[Any] = [None] if first is None else keras.tree.flatten(first)
     last: list[Tensor] = []
     backwards = bool(layer.go_backwards)
-    y = x
-    for number, cell in enumerate(cells):
+    y, lengths = (x, None) if steps is None else (steps.together(x), steps.lengths)
+    for cell in cells:
         kind = _kind(c, cell)
         states = None
         if given != [None]:
             states = [c.lift(s).cast(F32) for s in given[: kind.states]]
             given = given[kind.states :]
         run = _whole if _as_one(c, kind, cell) else _stepwise
-        # what a first cell that goes backwards gives is already in the order of its steps
-        y, found = run(c, kind, cell, y, states, backwards and number == 0)
+        y, found = run(c, kind, cell, y, states, backwards, lengths)
         last += found
-    result = y if layer.return_sequences else _at(y, y.shape[1] - 1)
+    if steps is not None:
+        y = steps.apart(y, backwards, bool(layer.zero_output_for_mask))
+    if layer.return_sequences:
+        result = _reversed(y) if backwards else y  # Keras gives the steps in the order in which it took them
+    else:
+        result = _at(y, 0 if backwards else y.shape[1] - 1)
     return (result, *last) if layer.return_state else result
+
+
+def _mask(c: Call) -> Tensor | None:
+    """The mask of the steps [B, T]."""
+    found = [m for m in keras.tree.flatten(c.given("mask")) if m is not None]
+    if not found:
+        return None
+    mask = c.lift(found[0]).cast(bool)
+    return mask.squeeze(-1) if mask.rank == 3 and mask.shape[-1] == 1 else mask
 
 
 def _at(x: Tensor, step: int) -> Tensor:
@@ -144,12 +158,11 @@ def _as_one(c: Call, kind: Cell, cell: Any) -> bool:
 
 
 def _whole(
-    c: Call, kind: Cell, cell: Any, x: Tensor, states: list[Tensor] | None, backwards: bool
+    c: Call, kind: Cell, cell: Any, x: Tensor, states: list[Tensor] | None, backwards: bool, lengths: Tensor | None
 ) -> tuple[Tensor, list[Tensor]]:
-    """The op: sequences [B, T, H] in the order of the steps, and the last states."""
-    found = _directions(c, kind, [cell], x, states, "reverse" if backwards else "forward")
-    y, last = found[0]
-    return (_reversed(y) if backwards else y), last
+    """The op: sequences [B, T, H] in the order of time, and the last states; rows end at their ``lengths`` [B]."""
+    (found,) = _directions(c, kind, [cell], x, states, "reverse" if backwards else "forward", lengths)
+    return found
 
 
 def _reversed(y: Tensor) -> Tensor:
@@ -158,8 +171,9 @@ def _reversed(y: Tensor) -> Tensor:
 
 
 def _directions(
-    c: Call, kind: Cell, cells: list[Any], x: Tensor, states: list[Tensor] | None, direction: str
-) -> list[tuple[Tensor, list[Tensor]]]:
+    c: Call, kind: Cell, cells: list[Any], x: Tensor, states: list[Tensor] | None, direction: str,
+    lengths: Tensor | None,
+) -> list[tuple[Tensor, list[Tensor]]]:  # fmt: skip
     """For each direction its sequences [B, T, H] in the order of time, and its last states.
 
     The cells are alike; ``states`` are those of a single one.
@@ -179,7 +193,7 @@ def _directions(
         beside([arranged(c.weight(cell.kernel)) for cell in cells]),
         beside([arranged(c.weight(cell.recurrent_kernel)) for cell in cells]),
         beside([_arranged_bias(c, kind, cell) for cell in cells]) if first.use_bias else None,
-        None,
+        lengths,
     ]
     if states is not None:
         inputs += [s.reshape((1, *s.shape)) for s in states]
@@ -213,9 +227,12 @@ def _arranged_bias(c: Call, kind: Cell, cell: Any) -> Tensor:
 
 
 def _stepwise(
-    c: Call, kind: Cell, cell: Any, x: Tensor, states: list[Tensor] | None, backwards: bool
+    c: Call, kind: Cell, cell: Any, x: Tensor, states: list[Tensor] | None, backwards: bool, lengths: Tensor | None
 ) -> tuple[Tensor, list[Tensor]]:
-    """One step after the other; the inputs' part of all of them is one product.  Dropout is the same at every step."""
+    """As :func:`_whole`, one step after the other; the inputs' part of all of them is one product.
+
+    Dropout is the same at every step.
+    """
     batch, steps, units = x.shape[0], x.shape[1], int(cell.units)
     if c.training and cell.dropout:
         x = dropout(c, x, float(cell.dropout), (batch, 1, x.shape[2]))
@@ -231,8 +248,13 @@ def _stepwise(
     outputs = []
     for step in reversed(range(steps)) if backwards else range(steps):
         seen = states if kept is None else [states[0] * kept, *states[1:]]
-        states = kind.step(c, cell, _at(projected, step), seen)
+        new = kind.step(c, cell, _at(projected, step), seen)
+        if lengths is not None:
+            taken = (lengths > step).reshape((batch, 1))
+            new = [taken.where(n, old) for n, old in zip(new, states)]
+        states = new
         outputs.append(states[0].reshape((batch, 1, units)))
+    outputs = outputs[::-1] if backwards else outputs
     y = outputs[0].op("concat", *outputs[1:], axis=1) if len(outputs) > 1 else outputs[0]
     return y, states
 
@@ -247,7 +269,7 @@ def _one_op(c: Call) -> Cell | None:
     a, b = first.cell, second.cell
     same = ("units", "activation", "recurrent_activation", "use_bias", "reset_after", "dropout", "recurrent_dropout")
     alike = all(getattr(a, name, None) == getattr(b, name, None) for name in same)
-    wanted = c.given("initial_state") is None and c.given("mask") is None
+    wanted = c.given("initial_state") is None and not first.go_backwards
     kind = _kind(c, a)
     return kind if alike and wanted and _as_one(c, kind, a) else None
 
@@ -258,7 +280,7 @@ def _bidirectional(c: Call) -> Any:
     kind = _one_op(c)
     if kind is not None:
         cells = [layer.forward_layer.cell, layer.backward_layer.cell]
-        pairs = _directions(c, kind, cells, c.real, None, "bidirectional")
+        pairs = _both_ways(c, kind, cells)
         sequences, ends = [y for y, _ in pairs], [last for _, last in pairs]
         forward, backward = sequences if layer.return_sequences else [last[0] for last in ends]
         states: tuple[Any, ...] = (*ends[0], *ends[1]) if layer.return_state else ()
@@ -274,6 +296,17 @@ def _bidirectional(c: Call) -> Any:
     if not states:
         return merged
     return (*merged, *states) if layer.merge_mode is None else (merged, *states)
+
+
+def _both_ways(c: Call, kind: Cell, cells: list[Any]) -> list[tuple[Tensor, list[Tensor]]]:
+    """One op for both directions."""
+    mask = _mask(c)
+    if mask is None:
+        return _directions(c, kind, cells, c.real, None, "bidirectional", None)
+    steps = MaskedSteps(mask)
+    found = _directions(c, kind, cells, steps.together(c.real), None, "bidirectional", steps.lengths)
+    zero = bool(c.layer.forward_layer.zero_output_for_mask)
+    return [(steps.apart(y, d == 1, zero), last) for d, (y, last) in enumerate(found)]
 
 
 def _one_after_the_other(c: Call) -> tuple[Tensor, Tensor, tuple[Any, ...]]:
