@@ -20,7 +20,7 @@ from a1400.kernels.geometry import runs
 from a1400.kernels.spec import Case, Data, KernelSpec, Scalars, Tunable, Tunables, Variant, params, register
 
 PANEL = 32
-_TYPES = tuple(dtypes.from_short(n) for n in ("f32", "f16", "bf16", "f64"))
+_TYPES = tuple(dtypes.from_short(n) for n in ("f32", "f16", "bf16", "f64", "i8", "u8"))
 
 
 def packed_size(k: int, n: int) -> int:
@@ -109,6 +109,9 @@ def _cases() -> Iterable[Case]:
     yield _case("full transposed", 64, 64, (2, 3), True)
     yield _case("long", 600, 33, (1, 1), True)
     yield _case("f64", 9, 40, (1, 1), False, "f64")
+    for dtype in ("i8", "u8"):
+        yield _case(dtype, 19, 50, (1, 2), False, dtype)
+        yield _case(f"{dtype} transposed", 35, 50, (1, 2), True, dtype)
     for dtype in ("f16", "bf16"):
         yield _case(f"{dtype}", 19, 50, (1, 2), False, dtype)
         yield _case(f"{dtype} transposed", 35, 50, (1, 2), True, dtype)

@@ -163,7 +163,7 @@ def _spec(rank: int, results: int = 1) -> KernelSpec:
         variants=(cpu, gpu),
         reference=reference(rank),
         cases=cases(rank, results),
-        types=dict.fromkeys((kind for _, kind in outputs), dtypes.ALL),
+        types=dict.fromkeys((kind for _, kind in outputs), dtypes.EVERY),
         slots=(Slot("BODY", tuple(f"c{d}" for d in dims), "f32", "the expression; its operand 0 is a dummy",
                     count=lambda s: float(prod(_sizes(s, rank))), more=tuple(kind for _, kind in outputs[1:])),),
         bytes=lambda s: 4.0 * results * prod(_sizes(s, rank)),

@@ -13,6 +13,7 @@ import numpy as np
 
 from a1400 import dtypes
 from a1400.kernels.expr import Expr, apply, arg, cast, const, evaluate_all
+from a1400.kernels.low_bits_cases import STORED, codes, numbers, rounded
 from a1400.kernels.pointwise_ops import OPS
 from a1400.kernels.spec import Case, Operand, Scalars, SlotCode, positions
 
@@ -148,6 +149,36 @@ def _rank1() -> Iterator[Case]:
             f"copy {dtypes.short(dtype)}", (45,), operand, [(_values((50,), dtype), 3, (1,))], out=(47, 1, (1,))
         )
         yield make_case(f"gather {dtypes.short(dtype)}", (45,), operand, [(_values((135,), dtype), 134, (-3,))])
+    yield from _low_bits()
+
+
+def _low_bits() -> Iterator[Case]:
+    """Every code of the types of few bits read, every rounding, and stores of some."""
+    every = [arg(k + 1, dtype) for k, dtype in enumerate(dtypes.LOW)]
+    selector = arg(len(every) + 1, I32)
+    total = cast(every[0], F32)
+    for k, operand in enumerate(every[1:], 1):
+        total = apply("where", apply("eq", selector, const(k, I32)), cast(operand, F32), total)
+    tables = [codes(dtype) for dtype in dtypes.LOW]
+    count = sum(table.size for table in tables)
+    which = np.repeat(np.arange(len(tables), dtype=np.int32), [table.size for table in tables])
+    start = np.cumsum([0, *(table.size for table in tables)])
+    operands: list[View] = []
+    for table, first in zip(tables, start):
+        spread = np.zeros(count, table.dtype)
+        spread[first : first + table.size] = table
+        operands.append((spread, 0, (1,)))
+    yield make_case("low bits read", (count,), total, [*operands, (which, 0, (1,))], exact=False)
+    given = numbers()
+    for dtype in STORED:
+        source = given if dtypes.is_float(dtype) else np.arange(-70, 71, dtype=np.int32)
+        views: list[View] = [(source, 0, (1,))]
+        stored = cast(arg(1, source.dtype), dtype)
+        yield make_case(f"store {dtypes.short(dtype)}", (source.size,), stored, views, exact=False)
+    kinds = [dtype for dtype in dtypes.LOW if dtype not in STORED and dtypes.is_float(dtype)]
+    which = np.repeat(np.arange(len(kinds), dtype=np.int32), given.size)
+    views = [(np.tile(given, len(kinds)), 0, (1,)), (which, 0, (1,))]
+    yield make_case("low bits rounded", (which.size,), rounded(kinds), views, exact=False)
 
 
 #: counter and key, and the block they give: the known answers that Random123 1.09 ships for philox4x32-10
