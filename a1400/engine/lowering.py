@@ -371,7 +371,7 @@ def _reshape(lw: Lowering, node: Node) -> None:
     lw.views[id(node.output)] = view
 
 
-@lowers("bitcast")
+@lowers("bitcast", "stop_gradient")
 def _bitcast(lw: Lowering, node: Node) -> None:
     lw.views[id(node.output)] = replace(lw.view(node.inputs[0]), dtype=node.output.dtype)  # type: ignore[arg-type]
 

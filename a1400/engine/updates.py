@@ -15,7 +15,7 @@ from a1400.graph.graph import Graph, Node, Value
 from a1400.ops import OPS
 
 #: ops that give a view of their input
-VIEW_OPS = frozenset({"bitcast", "reshape", "transpose", "expand", "slice"})
+VIEW_OPS = frozenset({"bitcast", "stop_gradient", "reshape", "transpose", "expand", "slice"})
 
 
 @dataclass

@@ -16,6 +16,7 @@ import keras
 import numpy as np
 
 from a1400.errors import InputError
+from a1400.keras.functions import own_loss, own_metric
 from a1400.keras.slots import inner
 from a1400.keras.tracing import UnsupportedModel
 from a1400.train import losses, metrics, optimizers, schedules
@@ -77,13 +78,19 @@ def _parameters(kind: Callable[..., Any]) -> set[str]:
 
 
 def loss_of(given: Any) -> Loss:
-    """A name, a function or object of ``keras.losses``, or a loss of ours; :class:`InputError` for anything else."""
+    """A name, a function or object of ``keras.losses``, one that a user wrote, or a loss of ours.
+
+    Raises :class:`InputError` for anything else.
+    """
     if isinstance(given, Loss):
         return given
     if isinstance(given, str):
         return losses.from_name(given)
-    if not is_keras(given):
-        raise InputError(f"the loss {_called(given)} is not one of Keras's own")
+    if not is_keras(given) or type(given).__name__ == "LossFunctionWrapper":
+        own = own_loss(given)
+        if own is None:
+            raise InputError(f"the loss {_called(given)} is neither one of Keras's own nor a function")
+        return own
     if inspect.isfunction(given):
         return losses.from_name(given.__name__)
     kind = type(losses.from_name(type(given).__name__))
@@ -92,17 +99,22 @@ def loss_of(given: Any) -> Loss:
 
 
 def metric_of(given: Any) -> Metric | str:
-    """A name, a function or object of ``keras.metrics``, or a metric of ours."""
+    """A name, a function or object of ``keras.metrics``, one that a user wrote, or a metric of ours."""
     if isinstance(given, Metric):
         return given
     if isinstance(given, str):
         return given if given in _BY_TARGETS else _named_metric(given)
-    if not is_keras(given):
-        raise InputError(f"the metric {_called(given)} is not one of Keras's own")
+    if not is_keras(given) or type(given).__name__ in ("MeanMetricWrapper", "LossFunctionWrapper"):
+        own = own_metric(given)
+        if own is None:
+            raise InputError(
+                f"the metric {_called(given)} adds up in a way of its own; write it as a function of y_true and y_pred"
+            )
+        return own
     if inspect.isfunction(given):
         return _named_metric(given.__name__)
     name = type(given).__name__
-    kind = type(metrics.from_name(name))
+    kind = metrics.kind_of(name)
     if kind is metrics.OfLoss:
         loss = type(losses.from_name(name))
         return metrics.OfLoss(_carried(given, loss, loss), str(given.name))

@@ -144,7 +144,7 @@ class Tracing:
                 self.penalties.append(penalty * (1.0 / max(output.shape[0], 1)) if output.rank else penalty)
 
     def regularize(self, regularizer: Any, x: Tensor, where: str) -> Tensor:
-        """The penalty of one of Keras's regularizers as a scalar."""
+        """The penalty of a regularizer, Keras's or one that a user wrote, as a scalar."""
         name, owner = type(regularizer).__name__, type(regularizer).__module__.partition(".")[0]
         if owner == "keras" and name in ("L1", "L2", "L1L2"):
             parts = [
@@ -160,6 +160,10 @@ class Tracing:
             return Tensor(self.graph, self.graph.constant(0, x.dtype))
         if owner == "keras" and name == "OrthogonalRegularizer" and x.rank == 2:
             return _orthogonality(regularizer, x)
+        if owner != "keras" and callable(regularizer):
+            from a1400.keras.functions import Code  # which needs this module
+
+            return self.apply(Code(regularizer, name), x).cast(F32).sum()
         problem = f"{where}: the regularizer {name} is not supported"
         if not self._collect:
             raise UnsupportedModel(problem)

@@ -6,6 +6,7 @@ from a1400.ops import (  # noqa: F401 - importing a family registers its ops
     convolution,
     convolution_gradients,
     cross_entropy,
+    ctc,
     indexing,
     joined,
     linear,

@@ -1,6 +1,7 @@
 """Ops that only move elements.
 
-``bitcast(to)`` (the same bits in another dtype of that size); ``reshape(shape)``; ``transpose(perm)``;
+``bitcast(to)`` (the same bits in another dtype of that size); ``stop_gradient`` (x itself, as far as gradients go a
+constant); ``reshape(shape)``; ``transpose(perm)``;
 ``expand(shape)`` (broadcast to exactly ``shape``); ``slice(starts, shape, steps)`` - one entry per axis, element ``i``
 of axis ``d`` is ``starts[d] + i * steps[d]``, negative steps flip; ``pad(low, high, mode)`` with mode
 constant|reflect|edge|wrap, one entry per axis, negative pads crop, optional second input is the scalar fill value;
@@ -15,7 +16,7 @@ import numpy as np
 
 from a1400.graph.graph import Value
 from a1400.graph.tensor import Tensor
-from a1400.ops.registry import Backward, Result, axis_of, broadcast, gradient, op, require
+from a1400.ops.registry import Backward, Result, axis_of, broadcast, gradient, op, require, stepwise
 
 
 def _reshape(attrs: dict[str, Any], x: Value) -> list[Result]:
@@ -128,6 +129,8 @@ def _concat(attrs: dict[str, Any], *inputs: Value) -> list[Result]:
 
 
 op("bitcast", "movement", _bitcast, lambda attrs, x: np.asarray(x).view(attrs["to"]), view=True)
+op("stop_gradient", "movement", lambda attrs, x: [(x.shape, x.dtype)], lambda attrs, x: x, view=True)
+stepwise("stop_gradient")
 op("reshape", "movement", _reshape, lambda attrs, x: x.reshape(attrs["shape"]), view=True)
 op("transpose", "movement", _transpose, lambda attrs, x: np.transpose(x, attrs["perm"]), view=True)
 op("expand", "movement", _expand, lambda attrs, x: np.broadcast_to(x, attrs["shape"]), view=True)

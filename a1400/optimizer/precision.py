@@ -25,7 +25,17 @@ from a1400.kernels.expr import Expr, arg, cast, substitute, substitute_all, topo
 from a1400.ops import OPS
 from a1400.ops.pointwise import expressions
 from a1400.optimizer.memo import constant
-from a1400.optimizer.precision_rules import F32, MOVEMENT, RUNNING, STATISTICS, expressions_of, finite_limits, kept
+from a1400.optimizer.precision_rules import (
+    BITS,
+    F32,
+    MOVEMENT,
+    RUNNING,
+    RUNNING_OPS,
+    STATISTICS,
+    expressions_of,
+    finite_limits,
+    kept,
+)
 from a1400.optimizer.rewriter import Context
 from a1400.optimizer.slots import EPILOGUE_OPS
 
@@ -47,7 +57,7 @@ _ONE_TYPE: dict[str, Any] = {
     "concat": "all", "attention": (0, 1, 2), "attention_gradient": (0, 1, 2, 3, 4), "scatter_elements": (0, 2),
     "scatter_nd": (0, 2), "layer_norm_gradient": (0, 1), "rms_norm_gradient": (0, 1), "softmax_gradient": "all",
     "log_softmax_gradient": "all", "channel_sums": (0, 1), "softmax_cross_entropy": "all",
-    "conv_filter_gradient": "all", "pool_gradient": "all", "grid_sample_gradient": (0, 1),
+    "ctc_gradient": (0, 4, 5), "conv_filter_gradient": "all", "pool_gradient": "all", "grid_sample_gradient": (0, 1),
 }  # fmt: skip
 #: products: their operands are narrowed even where they lie in memory as float32
 _PRODUCTS = frozenset({
@@ -249,8 +259,10 @@ class _Narrower:
             return self.narrow, ""
         if id(node) in self.exact_nodes:
             return F32, self.reasons.get(id(node.output), "")
-        if node.op == "cumulate":
+        if node.op in RUNNING_OPS:
             return F32, RUNNING
+        if node.op == "bitcast":
+            return F32, BITS
         if not all(self.fits(v) for v in known):
             self.result.kept.setdefault(WEIGHTS, []).append(node.sources[0] if node.sources else "")
             return F32, WEIGHTS

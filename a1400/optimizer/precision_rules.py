@@ -31,6 +31,7 @@ F32 = np.dtype(np.float32)
 OUTPUT = "model output"
 RANKED = "ranked by argmax or top-k"
 RUNNING = "cumulative sum"
+BITS = "read as bits"
 INTEGERS = "becomes integers"
 ANGLES = "argument of sin, cos or tan"
 COORDINATES = "sampling coordinates"
@@ -46,17 +47,19 @@ _EXACT = frozenset({INTEGERS, ANGLES, COORDINATES})
 #: ops that only move elements
 MOVEMENT = frozenset({
     "reshape", "transpose", "expand", "slice", "pad", "concat", "gather", "gather_elements", "gather_nd",
-    "scatter_elements", "scatter_nd",
+    "scatter_elements", "scatter_nd", "stop_gradient",
 })  # fmt: skip
 #: ops whose result has numbers as large as what they read
 _SPREADING = MOVEMENT | {"log_softmax", "reduce", "pool", "resize"}
 #: of those that move, those whose result is as large as what they read
-_WHOLE = frozenset({"reshape", "transpose", "expand", "pad", "concat"})
+_WHOLE = frozenset({"reshape", "transpose", "expand", "pad", "concat", "stop_gradient"})
 #: ops that give statistics, or sums over many rows: from which result on
 _STATISTICS = {
     "channel_statistics": 0, "channel_sums": 0, "softmax_cross_entropy": 0, "layer_norm_gradient": 1,
     "rms_norm_gradient": 1, "conv_filter_gradient": 0,
 }  # fmt: skip
+#: ops that add up along an axis, each result on the one before
+RUNNING_OPS = frozenset({"cumulate", "ctc", "ctc_gradient"})
 #: products over so few terms compute positions rather than features
 _SMALL_PRODUCT = 16
 _SUMS = frozenset({"sum", "prod", "l1", "l2", "sum_square", "log_sum"})
@@ -269,8 +272,10 @@ def _from_readers(node: Node, reasons: dict[int, str], exact_nodes: set[int]) ->
         _keep(reasons, own[2], COORDINATES)
     elif node.op in ("arg_reduce", "topk"):
         _keep(reasons, own[0], RANKED)
-    elif node.op == "cumulate":
-        for value in (own[0], node.output):
+    elif node.op == "bitcast":
+        _keep(reasons, own[0], BITS)
+    elif node.op in RUNNING_OPS:
+        for value in (own[0], *node.outputs):
             _keep(reasons, value, RUNNING)
     elif node.op == "matmul" and wanted in _EXACT and own[0] is not None and own[0].shape[-1] <= _SMALL_PRODUCT:
         exact_nodes.add(id(node))

@@ -16,37 +16,9 @@ import numpy as np
 from a1400.errors import InputError
 from a1400.graph.tensor import Tensor
 from a1400.ops.cross_entropy import softmax_cross_entropy
-from a1400.train.reductions import EPSILON, check_reduction, pair, reduced, wide
-
-
-class Loss:
-    """A loss; ``reduction`` is one of :data:`a1400.train.reductions.REDUCTIONS`.
-
-    >>> MeanSquaredError()(target, prediction, sample_weight)
-    """
-
-    def __init__(
-        self, reduction: str | None = "sum_over_batch_size", name: str | None = None, dtype: Any = None
-    ) -> None:
-        self.reduction = check_reduction(reduction)
-        self.name = name or type(self).__name__
-
-    def values(self, target: Tensor, prediction: Tensor) -> Tensor:
-        """The loss of each sample (and position), not reduced."""
-        raise NotImplementedError
-
-    def valid(self, target: Tensor, prediction: Tensor) -> Tensor | None:
-        """Bool, of the shape of :meth:`values`: which of them count; None for all."""
-        return None
-
-    def __call__(
-        self, target: Tensor, prediction: Tensor, sample_weight: Tensor | None = None, mask: Tensor | None = None
-    ) -> Tensor:
-        """The loss, a scalar unless the reduction is ``none``; ``mask`` (bool) says which values count."""
-        values, valid = self.values(target, prediction), self.valid(target, prediction)
-        if valid is not None:
-            mask = valid if mask is None else mask & valid
-        return reduced(values, sample_weight, mask, self.reduction)
+from a1400.train.loss import Loss
+from a1400.train.losses_of_batches import CTC, Circle
+from a1400.train.reductions import EPSILON, pair, wide
 
 
 class _Elementwise(Loss):
@@ -354,6 +326,25 @@ class SparseCategoricalCrossentropy(Loss):
         return values if valid is None else valid.where(values, 0.0)
 
 
+class CategoricalGeneralizedCrossEntropy(Loss):
+    """``(1 - p**q) / q`` of the target's class, for labels that may be wrong (Zhang and Sabuncu, 2018)."""
+
+    def __init__(self, q: float = 0.5, **common: Any) -> None:
+        super().__init__(**common)
+        if not 0 < q < 1:
+            raise InputError(f"q is a number between 0 and 1, not {q}")
+        self.q = q
+
+    def values(self, target: Tensor, prediction: Tensor) -> Tensor:
+        """Along the last axis; a class that does not exist has no probability."""
+        p = wide(prediction)
+        if target.rank == p.rank and target.shape[-1] == 1:
+            target = target.squeeze(-1)
+        classes = Tensor(p.graph, p.graph.constant(np.arange(p.shape[-1], dtype=np.int32)))
+        hit = target.cast(np.int32).expand_dims(-1).equal(classes).cast(p.dtype)
+        return (1.0 - (p * hit).sum((-1,)) ** self.q) / self.q
+
+
 class Function(Loss):
     """A loss written as a function ``values(target, prediction)`` of tensors."""
 
@@ -370,6 +361,7 @@ _KINDS: tuple[type[Loss], ...] = (
     MeanSquaredError, MeanAbsoluteError, MeanAbsolutePercentageError, MeanSquaredLogarithmicError, Huber, LogCosh,
     Poisson, Hinge, SquaredHinge, CategoricalHinge, KLDivergence, CosineSimilarity, Dice, Tversky, BinaryCrossentropy,
     BinaryFocalCrossentropy, CategoricalCrossentropy, CategoricalFocalCrossentropy, SparseCategoricalCrossentropy,
+    CategoricalGeneralizedCrossEntropy, Circle, CTC,
 )  # fmt: skip
 _NAMES: dict[str, type[Loss]] = {kind.__name__.lower(): kind for kind in _KINDS} | {
     "mse": MeanSquaredError, "mae": MeanAbsoluteError, "mape": MeanAbsolutePercentageError,
@@ -381,7 +373,7 @@ _NAMES: dict[str, type[Loss]] = {kind.__name__.lower(): kind for kind in _KINDS}
 def from_name(name: str, **config: Any) -> Loss:
     """The loss that Keras calls ``name`` (``mse``, ``sparse_categorical_crossentropy``, ``Huber``).
 
-    Raises :class:`InputError` for any other (``ctc`` and ``circle`` among them).
+    Raises :class:`InputError` for any other.
     """
     kind = _NAMES.get(name.replace("_", "").lower())
     if kind is None:

@@ -8,7 +8,7 @@ figure of all batches since :meth:`Metric.reset`.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,7 @@ import numpy as np
 from a1400.errors import InputError
 from a1400.graph.tensor import Tensor
 from a1400.train import losses
-from a1400.train.reductions import pair, same_rank, wide
+from a1400.train.reductions import EPSILON, pair, same_rank, wide
 
 
 class Metric:
@@ -141,6 +141,13 @@ class Function(Mean):
         return self._function(target, prediction)
 
 
+class LogCoshError(OfLoss):
+    """The mean of ``log(cosh(p - t))``."""
+
+    def __init__(self, name: str = "logcosh", dtype: Any = None) -> None:
+        super().__init__(losses.LogCosh(), name)
+
+
 class RootMeanSquaredError(Mean):
     """The square root of the mean squared error."""
 
@@ -165,6 +172,32 @@ class CosineSimilarity(Mean):
     def values(self, target: Tensor, prediction: Tensor) -> Tensor:
         """Over the axis."""
         return -self._loss.values(target, prediction)
+
+
+class PearsonCorrelation(Mean):
+    """The correlation of target and prediction along ``axis``."""
+
+    def __init__(self, axis: int | Sequence[int] = -1, **common: Any) -> None:
+        super().__init__(**common)
+        self.axes = (axis,) if isinstance(axis, int) else tuple(axis)
+
+    def values(self, target: Tensor, prediction: Tensor) -> Tensor:
+        """Over the axes."""
+        t, p = (x - x.mean(self.axes, keepdims=True) for x in pair(target, prediction))
+        return (t * p).mean(self.axes) / (t.square().mean(self.axes) * p.square().mean(self.axes)).sqrt()
+
+
+class ConcordanceCorrelation(PearsonCorrelation):
+    """How near to the line ``prediction = target`` they lie along ``axis`` (Lin, 1989)."""
+
+    def values(self, target: Tensor, prediction: Tensor) -> Tensor:
+        """Over the axes."""
+        t, p = pair(target, prediction)
+        centres = [x.mean(self.axes, keepdims=True) for x in (t, p)]
+        t, p = t - centres[0], p - centres[1]
+        spread = t.square().mean(self.axes) + p.square().mean(self.axes)
+        apart = (centres[0] - centres[1]).square().mean(self.axes)
+        return (t * p).mean(self.axes) * 2.0 / (spread + apart + EPSILON)
 
 
 # ---- accuracies ------------------------------------------------------------------------------------------
@@ -279,13 +312,17 @@ class R2Score(Metric):
 
 def _kinds() -> dict[str, type[Metric]]:
     from a1400.train import metrics_confusion as confusion
+    from a1400.train import metrics_overlap as overlap
 
     kinds: tuple[type[Metric], ...] = (
         Accuracy, BinaryAccuracy, CategoricalAccuracy, SparseCategoricalAccuracy, TopKCategoricalAccuracy,
-        SparseTopKCategoricalAccuracy, RootMeanSquaredError, CosineSimilarity, R2Score, confusion.Precision,
+        SparseTopKCategoricalAccuracy, RootMeanSquaredError, CosineSimilarity, R2Score, LogCoshError,
+        PearsonCorrelation, ConcordanceCorrelation, confusion.Precision,
         confusion.Recall, confusion.TruePositives, confusion.FalsePositives, confusion.TrueNegatives,
-        confusion.FalseNegatives, confusion.AUC, confusion.IoU, confusion.MeanIoU, confusion.F1Score,
-        confusion.FBetaScore,
+        confusion.FalseNegatives, confusion.AUC, confusion.F1Score, confusion.FBetaScore,
+        confusion.PrecisionAtRecall, confusion.RecallAtPrecision, confusion.SensitivityAtSpecificity,
+        confusion.SpecificityAtSensitivity, overlap.IoU, overlap.MeanIoU, overlap.BinaryIoU, overlap.OneHotIoU,
+        overlap.OneHotMeanIoU,
     )  # fmt: skip
     return {kind.__name__.lower(): kind for kind in kinds}
 
@@ -304,13 +341,22 @@ def from_name(name: str, target: Any = None, prediction: Any = None, **config: A
         made = from_name(f"{which}_{'accuracy' if short in ('accuracy', 'acc') else 'crossentropy'}", **config)
         made.name = name
         return made
+    kind = kind_of(name)
+    if kind is not OfLoss:
+        return kind(**config)
+    label = config.pop("name", None)
+    return OfLoss(losses.from_name(name, **config), label or name)
+
+
+def kind_of(name: str) -> type[Metric]:
+    """The class of what :func:`from_name` gives."""
     kinds = _kinds()
-    if short in kinds:
-        return kinds[short](**config)
+    found = kinds.get(name.replace("_", "").lower())
+    if found is not None:
+        return found
     try:
-        label = config.pop("name", None)
-        return OfLoss(losses.from_name(name, **config), label or name)
+        losses.from_name(name)
     except InputError:
         names = ", ".join(kind.__name__ for kind in kinds.values())
         raise InputError(f"no metric is called {name!r}; there are {names}, and every loss") from None
-
+    return OfLoss

@@ -1,4 +1,4 @@
-"""Metrics made of counts: of true and false positives and negatives, and of pairs of classes.
+"""Metrics made of counts of true and false positives and negatives.
 
 Definitions are those of ``keras.metrics``.
 """
@@ -175,58 +175,68 @@ def _interpolated(tp: np.ndarray, fp: np.ndarray, fn: np.ndarray) -> float:
     return float(ratio(parts, np.maximum(tp[1:] + fn[1:], 0)).sum())
 
 
-def _one_hot(classes: Tensor, count: int) -> Tensor:
-    """[N, count] in float32 of any tensor of class numbers; a class that does not exist gives zeros."""
-    numbers = classes.graph.constant(np.arange(count, dtype=np.int32))
-    flat = classes.cast(np.int32).reshape((classes.value.size, 1))
-    return flat.equal(numbers).cast(np.float32)
+class _AtLeast(_Counts):
+    """The largest of one rate at the thresholds where another is ``least`` or more; 0 where there is none."""
 
-
-class IoU(Metric):
-    """Intersection over union of target and predicted class, its mean over ``target_class_ids``."""
+    constrained = wanted = ""
 
     def __init__(
-        self, num_classes: int, target_class_ids: Sequence[int], name: str | None = None, dtype: Any = None,
-        ignore_class: int | None = None, sparse_y_true: bool = True, sparse_y_pred: bool = True, axis: int = -1,
+        self, least: float, num_thresholds: int = 200, class_id: int | None = None, name: str | None = None,
+        dtype: Any = None,
     ) -> None:  # fmt: skip
-        super().__init__(name, dtype)
-        self.num_classes, self.target_class_ids, self.ignore_class = num_classes, list(target_class_ids), ignore_class
-        self.sparse_y_true, self.sparse_y_pred, self.axis = sparse_y_true, sparse_y_pred, axis
+        if not 0 <= least <= 1 or num_thresholds < 1:
+            raise InputError(f"a rate between 0 and 1 at one threshold or more, not {least} at {num_thresholds}")
+        last = num_thresholds - 1
+        super().__init__([i / last for i in range(num_thresholds)] if last else 0.5, None, class_id, name, dtype)
+        self.least = least
 
-    def parts(
-        self, target: Tensor, prediction: Tensor, sample_weight: Tensor | None = None, mask: Tensor | None = None
-    ) -> dict[str, Tensor]:
-        """``pairs`` [target's class, predicted class]: weights of the elements."""
-        t = target if self.sparse_y_true else target.argmax(self.axis)
-        p = prediction if self.sparse_y_pred else prediction.argmax(self.axis)
-        rows, columns = _one_hot(t, self.num_classes), _one_hot(p, self.num_classes)
-        weight = weights(sample_weight, mask, columns)
-        if weight is not None:
-            full = weight.reshape((*weight.shape, *(1 for _ in range(t.rank - weight.rank)))).expand(t.shape)
-            columns = columns * full.reshape((t.value.size, 1))
-        if self.ignore_class is not None:
-            counted = t.not_equal(self.ignore_class).cast(np.float32)
-            columns = columns * counted.reshape((t.value.size, 1))
-        return {"pairs": rows.transpose((1, 0)) @ columns}
+    def rates(self, sums: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """All rates at each threshold, by name."""
+        tp, fp, fn, tn = self.counts(sums)
+        recall = ratio(tp, tp + fn)
+        return {
+            "recall": recall, "sensitivity": recall, "precision": ratio(tp, tp + fp), "specificity": ratio(tn, tn + fp),
+        }  # fmt: skip
 
     def _figure(self, sums: Mapping[str, np.ndarray]) -> float:
-        pairs = sums["pairs"]
-        both = np.diag(pairs)
-        either = pairs.sum(0) + pairs.sum(1) - both
-        both, either = both[self.target_class_ids], either[self.target_class_ids]
-        return float(ratio(ratio(both, either).sum(), np.float64((either != 0).sum())))
+        rates = self.rates(sums)
+        return float(rates[self.wanted][rates[self.constrained] >= self.least].max(initial=0.0))
 
 
-class MeanIoU(IoU):
-    """:class:`IoU` over all classes that occur."""
+class PrecisionAtRecall(_AtLeast):
+    """The best precision at a recall of ``recall`` or more."""
 
-    def __init__(
-        self, num_classes: int, name: str | None = None, dtype: Any = None, ignore_class: int | None = None,
-        sparse_y_true: bool = True, sparse_y_pred: bool = True, axis: int = -1,
-    ) -> None:  # fmt: skip
-        super().__init__(
-            num_classes, range(num_classes), name, dtype, ignore_class, sparse_y_true, sparse_y_pred, axis
-        )
+    constrained, wanted = "recall", "precision"
+
+    def __init__(self, recall: float, **more: Any) -> None:
+        super().__init__(recall, **more)
+
+
+class RecallAtPrecision(_AtLeast):
+    """The best recall at a precision of ``precision`` or more."""
+
+    constrained, wanted = "precision", "recall"
+
+    def __init__(self, precision: float, **more: Any) -> None:
+        super().__init__(precision, **more)
+
+
+class SensitivityAtSpecificity(_AtLeast):
+    """The best share of the positives found, where ``specificity`` or more of the negatives are."""
+
+    constrained, wanted = "specificity", "sensitivity"
+
+    def __init__(self, specificity: float, **more: Any) -> None:
+        super().__init__(specificity, **more)
+
+
+class SpecificityAtSensitivity(_AtLeast):
+    """The best share of the negatives found, where ``sensitivity`` or more of the positives are."""
+
+    constrained, wanted = "sensitivity", "specificity"
+
+    def __init__(self, sensitivity: float, **more: Any) -> None:
+        super().__init__(sensitivity, **more)
 
 
 class FBetaScore(Metric):

@@ -13,6 +13,7 @@ from a1400.graph.tensor import Tensor
 from a1400.kernels.resize_tables import axis_tables
 from a1400.ops.batch_norm import batch_norm_training, channel_statistics, channel_sums
 from a1400.ops.cross_entropy import softmax_cross_entropy
+from a1400.ops.ctc import ctc_loss
 from tests.autodiff.check import Case
 
 CASES: list[Case] = []
@@ -87,6 +88,9 @@ case("where", via("where"), _mask, normal(4, 3), normal(3), torch=lambda c, x, y
 case("cast_and_back", lambda x: x.cast(np.float32).cast(x.dtype) * 2.0, normal(5), smooth=False)
 case("stepwise", lambda x: x.op("floor") + x.sign() + 3.0 * x, normal(5), torch=lambda x: x.floor() + x.sign() + 3 * x)
 case("comparison", lambda x: (x > 0.5).where(x * x, -x), normal(8), torch=lambda x: T().where(x > 0.5, x * x, -x))
+
+case("stop_gradient", lambda x: x * x.op("stop_gradient"), np.array([0.5, -2.0, 3.0]), torch=lambda x: x * x.detach(),
+     smooth=False)  # fmt: skip
 
 # ---- movement ---------------------------------------------------------------------------------------
 case("reshape", lambda x: x.reshape((6, 2)) * 2.0, normal(3, 4), torch=lambda x: x.reshape(6, 2) * 2)
@@ -206,6 +210,17 @@ case("cross_entropy_dense", lambda x, t: softmax_cross_entropy(x, t)[0], normal(
      torch=lambda x, t: T().nn.functional.cross_entropy(x, t, reduction="none"))  # fmt: skip
 case("cross_entropy_all_results", _weighted, normal(3, 4), normal(3, 4, low=0.1, high=1))
 case("cross_entropy_sparse_results", _weighted, normal(3, 4), np.array([3, 1, 0]))
+
+
+def _ctc(x: Any, labels: Any, times: Any, lengths: Any) -> Any:
+    functional = T().nn.functional
+    return functional.ctc_loss(x.log_softmax(-1).movedim(1, 0), labels, times, lengths, blank=2, reduction="none")
+
+
+# a row with all of its labels, one with a label twice, one of a single path, and one without labels
+case("ctc", lambda x, labels, times, lengths: ctc_loss(x, labels, times, lengths, blank=2),
+     np.random.default_rng(1).standard_normal((4, 6, 5)), np.array([[1, 0, 3], [4, 4, 1], [0, 0, 1], [9, -1, 9]]),
+     np.array([6, 5, 3, 4]), np.array([3, 2, 2, 0]), torch=_ctc)  # fmt: skip
 
 # ---- normalisation ----------------------------------------------------------------------------------
 _EPS = 1e-3

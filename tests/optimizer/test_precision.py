@@ -251,6 +251,24 @@ def test_sums_and_rankings_stay(precision: str) -> None:
 
 
 @BOTH
+def test_bits_and_paths_are_those_of_float32(precision: str) -> None:
+    b = Build()
+    bits = b.op("bitcast", b.op("tanh", b.input(3, 50)), to=np.dtype(np.int32))
+    scores = b.op("tanh", b.input(2, 4, 5))
+    numbers = [b.graph.constant(np.array(n, np.int32)) for n in ([[0, 0, 0, 1, 0]] * 2, [4, 3], [2, 1])]
+    loss, alpha = b.graph.multi("ctc", scores, *numbers)
+    back = b.op("ctc_gradient", scores, *numbers, loss, alpha)
+    before = evaluate(b.finish(bits, loss, b.op("exp", back)), b.feeds)
+    report = optimize(b.graph, precision=precision)
+    well_formed(b.graph)
+    after = evaluate(b.graph, b.feeds)
+    np.testing.assert_array_equal(after["y0"], before["y0"])
+    np.testing.assert_allclose(after["y1"], before["y1"], rtol=1e-6)
+    np.testing.assert_allclose(after["y2"], before["y2"], rtol=1e-6)
+    assert {rules.BITS, rules.RUNNING} <= _reasons(report)
+
+
+@BOTH
 def test_outputs_of_kernels_that_store_what_they_read_are_cast(precision: str) -> None:
     b = Build()
     image = b.op("tanh", b.input(1, 4, 4, 8))

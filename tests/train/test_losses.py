@@ -38,6 +38,11 @@ def _bits(*shape: int) -> np.ndarray:
     return RNG.integers(0, 2, shape).astype(np.float32)
 
 
+def _unit(*shape: int) -> np.ndarray:
+    x = _real(*shape)
+    return x / np.linalg.norm(x, axis=-1, keepdims=True)
+
+
 #: name, config, target, prediction
 CASES: list[tuple[str, dict[str, Any], np.ndarray, np.ndarray]] = [
     ("MeanSquaredError", {}, _real(6, 3), _real(6, 3)),
@@ -69,6 +74,10 @@ CASES: list[tuple[str, dict[str, Any], np.ndarray, np.ndarray]] = [
     ("SparseCategoricalCrossentropy", {"from_logits": True}, _classes(4, 6, 1), 3 * _real(6, 4)),
     ("SparseCategoricalCrossentropy", {"from_logits": True, "ignore_class": 2}, _classes(4, 3, 5), _real(3, 5, 4)),
     ("SparseCategoricalCrossentropy", {"ignore_class": 0}, _classes(4, 3, 5), _distribution(3, 5, 4)),
+    ("CategoricalGeneralizedCrossEntropy", {"q": 0.7}, _classes(4, 6), _distribution(6, 4)),
+    ("Circle", {"gamma": 8}, np.array([0, 1, 0, 2, 1, 0]), _unit(6, 5)),
+    ("Circle", {"remove_diagonal": False, "margin": 0.2}, np.array([[0], [1], [0], [2]]), _unit(4, 5)),
+    ("CTC", {}, np.array([[2, 3, 1], [4, 4, 0], [0, 0, 0]]), 2 * _real(3, 6, 5)),
 ]
 IDS = [f"{name}-{'-'.join(config)}" for name, config, _, _ in CASES]
 
@@ -122,11 +131,31 @@ def test_softmax_and_sigmoid_are_seen_through() -> None:
     assert np.isfinite(evaluate(graph, feeds)["y"])
 
 
+def test_ctc_with_a_blank_and_times_of_its_own() -> None:
+    import torch
+
+    logits, labels = _real(3, 7, 4), np.array([[0, 2, 2], [1, 3, 3], [2, 3, 3]], np.int64)
+    times = np.array([7, 4, 2])
+    mask = np.arange(7) < times[:, None]
+    want = torch.nn.functional.ctc_loss(
+        torch.tensor(logits).log_softmax(-1).movedim(1, 0), torch.tensor(labels), torch.tensor(times),
+        torch.tensor([3, 1, 1]), blank=3, reduction="none",
+    )  # fmt: skip
+    loss = losses.CTC(blank=-1, reduction="none")
+    got = scalar(lambda t, x, m: loss(t, x, None, m), labels, logits, mask)
+    np.testing.assert_allclose(got, want, rtol=2e-6)
+    unfit = losses.CTC(blank=1, reduction="none")
+    found = scalar(unfit, np.array([[2, 2], [2, 9]]), np.zeros((2, 2, 4), np.float32))
+    assert found[0] == np.inf and np.isnan(found[1])
+    with pytest.raises(InputError, match=r"labels \[B, S\]"):
+        scalar(losses.CTC(), labels, logits[0])
+
+
 def test_names() -> None:
     for name in ("mse", "MAE", "kld", "categorical_crossentropy", "Huber", "log_cosh"):
         assert isinstance(losses.from_name(name), losses.Loss)
     with pytest.raises(InputError, match="no loss"):
-        losses.from_name("ctc")
+        losses.from_name("ctc_of_mine")
     with pytest.raises(InputError, match="no reduction"):
         losses.MeanSquaredError(reduction="median")
     mine = losses.Function(lambda t, p: (t - p).abs(), reduction="sum")

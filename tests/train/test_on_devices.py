@@ -169,6 +169,33 @@ def main(device: str, checkpoint: str, ready: str) -> None:
     train(device, Path(checkpoint), (Wait(11, Path(ready)),))
 
 
+def test_a_run_resumed_amid_gathered_gradients_gives_the_same_bits(device_info: DeviceInfo, tmp_path: Path) -> None:
+    """Three batches make a step; the file is written after the first of them, and the run breaks off at the next."""
+
+    class Broken(Exception):
+        pass
+
+    class Break(Callback):
+        def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+            if self.trainer.step == 5:
+                raise Broken
+
+    x, y = (part[:64] for part in digits())
+    path, given = tmp_path / "run", {"batch_size": 16, "epochs": 3, "verbose": 0}
+    straight, broken, resumed = (
+        Trainer(mlp(8, 0.1), LOSS, "adam", device=device_info.id, seed=5, gradient_accumulation_steps=3)
+        for _ in range(3)
+    )
+    curve = straight.fit(x, y, **given).history
+    with pytest.raises(Broken):
+        broken.fit(x, y, checkpoint=path, checkpoint_every=4, callbacks=[Break()], **given)
+    resumed.resume(path)
+    assert resumed.step == 4 and any(np.any(a) for n, a in resumed.runner.tensors().items() if "accumul" in n)
+    assert resumed.fit(x, y, **given).history == curve and resumed.step == straight.step == 12
+    for name, array in straight.runner.tensors().items():
+        assert np.array_equal(array, resumed.runner.tensors()[name]), name
+
+
 @pytest.mark.parametrize("name", ["Muon", "Adafactor"])
 def test_gathered_and_constrained_steps_on_the_device(
     name: str, device_info: DeviceInfo, monkeypatch: pytest.MonkeyPatch

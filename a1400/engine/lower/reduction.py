@@ -167,6 +167,16 @@ def _cross_entropy(lw: Lowering, node: Node) -> None:
     lw.launch("cross_entropy_sparse", types, {"x": view.ref(), "target": classes, **outputs}, scalars)
 
 
+@lowers("ctc", "ctc_gradient")
+def _ctc(lw: Lowering, node: Node) -> None:
+    names = ("scores", "jumps", "times", "lengths", "loss", "alpha")
+    buffers = {name: lw.bind(lw.dense(v)) for name, v in zip(names, node.inputs) if v is not None}
+    for name, value in zip(("y",) if node.op == "ctc_gradient" else names[4:], node.outputs, strict=True):
+        buffers[name] = lw.bind(lw.result(value))
+    rows, steps, positions = node.inputs[0].shape if node.inputs[0] is not None else (0, 0, 0)
+    lw.launch(node.op, {"T": node.output.dtype}, buffers, {"B": rows, "T_len": steps, "L": positions})
+
+
 @lowers("reduce")
 def _reduce(lw: Lowering, node: Node) -> None:
     own, prologue_extras, epilogue_extras = split_inputs(node)

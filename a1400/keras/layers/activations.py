@@ -30,7 +30,9 @@ def elu(x: Tensor, alpha: float = 1.0) -> Tensor:
 def gelu(x: Tensor, approximate: bool = False) -> Tensor:
     """x Phi(x), exact or with the tanh approximation."""
     if approximate:
-        return x * 0.5 * (1.0 + (math.sqrt(2 / math.pi) * (x + 0.044715 * (x * x * x))).op("tanh"))
+        # tanh is 1 long before the bound, which keeps its slope of 0 from meeting an infinite square
+        cube = (x * x).op("min", 1e4) * x
+        return x * 0.5 * (1.0 + (math.sqrt(2 / math.pi) * (x + 0.044715 * cube)).op("tanh"))
     return x * 0.5 * (1.0 + (x * math.sqrt(0.5)).op("erf"))
 
 

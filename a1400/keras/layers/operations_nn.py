@@ -10,6 +10,7 @@ from a1400.graph.tensor import Tensor
 from a1400.keras.layers.activations import FUNCTIONS, elu, gelu, relu, softmax_over
 from a1400.keras.registry import converts_operation
 from a1400.keras.tracing import F32, Call
+from a1400.ops.ctc import ctc_loss
 from a1400.train import losses
 
 
@@ -158,6 +159,17 @@ def _attention(c: Call) -> Tensor:
     scale = 1 / math.sqrt(q.shape[3]) if scale is None else float(scale)
     found = q.op("attention", k, v, *([] if added is None else [added]), scale=scale, causal=causal)
     return found.transpose((0, 2, 1, 3))
+
+
+@converts_operation("StopGradient")
+def _stop(c: Call) -> Tensor:
+    return c.x.op("stop_gradient") if c.training else c.x
+
+
+@converts_operation("CTCLoss")
+def _ctc(c: Call) -> Tensor:
+    labels, logits, lengths, times = (c.lift(x) for x in c.arguments.values())
+    return ctc_loss(logits.cast(F32), labels, times, lengths, int(c.layer.mask_index))
 
 
 @converts_operation("BinaryCrossentropy")

@@ -93,11 +93,26 @@ _CELLS = {
 }
 
 
-def _kind(c: Call, cell: Any) -> Cell:
-    kind = _CELLS.get(type(cell).__name__) if type(cell).__module__.startswith("keras.") else None
+def _kind(c: Call, cell: Any) -> Cell | None:
+    """The kind of one of Keras's cells; None for a user's own."""
+    if not type(cell).__module__.startswith("keras."):
+        return None
+    kind = _CELLS.get(type(cell).__name__)
     if kind is None:
         c.refuse(f"cells of the class {type(cell).__name__} are not supported")
     return kind
+
+
+@converts("LSTMCell", "GRUCell", "SimpleRNNCell")
+def _cell(c: Call) -> Any:
+    """A single step."""
+    cell, kind = c.layer, _kind(c, c.layer)
+    assert kind is not None
+    if c.training and (cell.dropout or cell.recurrent_dropout):
+        c.refuse("dropout in a cell that is called by itself is not supported")
+    states = [c.lift(s).cast(F32) for s in keras.tree.flatten(c.arguments["states"])]
+    new = kind.step(c, cell, _projected(c, cell, c.real), states)
+    return new[0], keras.tree.pack_sequence_as(c.arguments["states"], new)
 
 
 @converts("LSTM", "GRU", "SimpleRNN", "RNN")
@@ -116,12 +131,16 @@ def _recurrent(c: Call) -> Any:
     y, lengths = (x, None) if steps is None else (steps.together(x), steps.lengths)
     for cell in cells:
         kind = _kind(c, cell)
+        count = len(keras.tree.flatten(cell.state_size)) if kind is None else kind.states
         states = None
         if given != [None]:
-            states = [c.lift(s).cast(F32) for s in given[: kind.states]]
-            given = given[kind.states :]
-        run = _whole if _as_one(c, kind, cell) else _stepwise
-        y, found = run(c, kind, cell, y, states, backwards, lengths)
+            states = [c.lift(s).cast(F32) for s in given[:count]]
+            given = given[count:]
+        if kind is None:
+            y, found = _own_cell(c, cell, y, states, backwards, lengths)
+        else:
+            run = _whole if _as_one(c, kind, cell) else _stepwise
+            y, found = run(c, kind, cell, y, states, backwards, lengths)
         last += found
     if steps is not None:
         y = steps.apart(y, backwards, bool(layer.zero_output_for_mask))
@@ -236,10 +255,7 @@ def _stepwise(
     batch, steps, units = x.shape[0], x.shape[1], int(cell.units)
     if c.training and cell.dropout:
         x = dropout(c, x, float(cell.dropout), (batch, 1, x.shape[2]))
-    projected = x @ c.weight(cell.kernel)
-    if cell.use_bias:
-        bias = c.weight(cell.bias)
-        projected = projected + (bias.slice((0, 0), (1, bias.shape[1])) if bias.rank == 2 else bias)
+    projected = _projected(c, cell, x)
     if states is None:
         states = [projected.filled(0.0, (batch, units)) for _ in range(kind.states)]
     kept: Tensor | None = None
@@ -253,10 +269,47 @@ def _stepwise(
             taken = (lengths > step).reshape((batch, 1))
             new = [taken.where(n, old) for n, old in zip(new, states)]
         states = new
-        outputs.append(states[0].reshape((batch, 1, units)))
-    outputs = outputs[::-1] if backwards else outputs
-    y = outputs[0].op("concat", *outputs[1:], axis=1) if len(outputs) > 1 else outputs[0]
-    return y, states
+        outputs.append(states[0])
+    return _together(outputs, backwards), states
+
+
+def _projected(c: Call, cell: Any, x: Tensor) -> Tensor:
+    """The inputs' part of the gates, of one step or all."""
+    projected = x @ c.weight(cell.kernel)
+    if not cell.use_bias:
+        return projected
+    bias = c.weight(cell.bias)
+    return projected + (bias.slice((0, 0), (1, bias.shape[1])) if bias.rank == 2 else bias)
+
+
+def _together(outputs: list[Tensor], backwards: bool) -> Tensor:
+    """The steps' outputs [B, ...] as sequences [B, T, ...] in the order of time."""
+    steps = [y.expand_dims(1) for y in (outputs[::-1] if backwards else outputs)]
+    return steps[0].op("concat", *steps[1:], axis=1) if len(steps) > 1 else steps[0]
+
+
+def _own_cell(
+    c: Call, cell: Any, x: Tensor, states: list[Tensor] | None, backwards: bool, lengths: Tensor | None
+) -> tuple[Tensor, list[Tensor]]:
+    """As :func:`_stepwise`, for a cell of a user's own: a layer ``(inputs, states) -> (output, states)``."""
+    batch, steps = x.shape[0], x.shape[1]
+    sizes = keras.tree.flatten(cell.state_size)
+    if states is None and hasattr(cell, "get_initial_state"):
+        given = keras.tree.flatten(c.symbolically(cell.get_initial_state, batch_size=batch))
+        states = [c.lift(s).cast(F32) for s in given]
+    elif states is None:
+        states = [x.filled(0.0, (batch, int(size))) for size in sizes]
+    outputs: list[Tensor] = []
+    for step in reversed(range(steps)) if backwards else range(steps):
+        output, new = c.apply(cell, _at(x, step), list(states))
+        flat = keras.tree.flatten(new)
+        if lengths is not None:
+            taken = (lengths > step).reshape((batch, 1))
+            before = outputs[-1] if outputs else output.filled(0.0)
+            output, flat = taken.where(output, before), [taken.where(n, old) for n, old in zip(flat, states)]
+        states = flat
+        outputs.append(output)
+    return _together(outputs, backwards), states
 
 
 def _one_op(c: Call) -> Cell | None:
@@ -271,7 +324,7 @@ def _one_op(c: Call) -> Cell | None:
     alike = all(getattr(a, name, None) == getattr(b, name, None) for name in same)
     wanted = c.given("initial_state") is None and not first.go_backwards
     kind = _kind(c, a)
-    return kind if alike and wanted and _as_one(c, kind, a) else None
+    return kind if kind is not None and alike and wanted and _as_one(c, kind, a) else None
 
 
 @converts("Bidirectional")

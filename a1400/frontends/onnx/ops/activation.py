@@ -90,7 +90,9 @@ def _half_times(c: Ctx, x: Value, twice: Value) -> Value:
 
 def gelu_tanh(c: Ctx, x: Value) -> Value:
     """The tanh approximation of Gelu."""
-    cube = c.op("mul", c.op("mul", x, x), x)
+    # tanh is 1 long before the bound, which keeps its slope of 0 from meeting an infinite square in training
+    square = c.op("min", c.op("mul", x, x), c.scalar(1e4, x))
+    cube = c.op("mul", square, x)
     inner = c.op("add", x, c.op("mul", cube, c.scalar(0.044715, x)))
     t = c.op("tanh", c.op("mul", inner, c.scalar(math.sqrt(2 / math.pi), x)))
     return _half_times(c, x, c.op("add", t, c.scalar(1, x)))

@@ -1,0 +1,2 @@
+#define all_barrier() __syncthreads()
+#include "common/ctc.h"
