@@ -21,7 +21,7 @@ import numpy as np
 
 from a1400 import dtypes
 from a1400.backends.base import DeviceInfo, Grid
-from a1400.kernels import conv_cases, conv_hopper, conv_shape, conv_tensor, conv_tensor_cases
+from a1400.kernels import bytes_cpu, conv_cases, conv_hopper, conv_shape, conv_tensor, conv_tensor_cases
 from a1400.kernels.conv_pack import unpack_conv
 from a1400.kernels.gemm import (
     MOST_BATCH_GROUPS,
@@ -95,6 +95,7 @@ conv = register(
                 vector_width=16, narrow_width=8, requires=floats_only,
                 test_tunables=({"MR": 12}, {"MR": 8, "KC": 256, "NPC": 4}),
             ),
+            bytes_cpu.CONV,
             conv_hopper.VARIANT,
             *conv_tensor.VARIANTS,
             Variant(

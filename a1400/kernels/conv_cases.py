@@ -114,6 +114,11 @@ def conv_cases() -> Iterable[Case]:
         yield case("conv", f"{kind} rgb", (1, 6, 7, 3), 16, (3, 3), pads=(1, 1), types=kind)
     yield case("conv", "f64", (1, 6, 7, 5), 10, (3, 3), pads=(1, 1), types="f64")
     yield case("conv", "u8 by i8", (1, 6, 7, 5), 10, (3, 3), pads=(1, 1), types="u8,i8,i32,i32")
+    yield case(
+        "conv", "i8 in groups", (2, 6, 7, 38), 80, (3, 2), strides=(2, 1), pads=(1, 0), groups=2, types="i8,i8,i32,i32",
+        x_pad=3, y_pad=5, offset=2,
+    )  # fmt: skip
+    yield case("conv", "u8, deep", (1, 5, 4, 70), 34, (3, 3), pads=(1, 1), dilations=(2, 1), types="u8,u8,i32,i32")
 
 
 def depthwise_cases() -> Iterable[Case]:

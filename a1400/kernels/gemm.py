@@ -6,7 +6,7 @@
 ``gemm``         in a: TA, in b: TB, out c: TC; int M N K nb0 nb1, a_off a_b0 a_b1 a_m a_k, b_off b_b0 b_b1 b_k
                  b_n, c_off c_b0 c_b1 c_m (c_n is 1); types TA TB TC ACC.  Any strides, any type.
 ``gemm_packed``  the same without b_k and b_n: B lies packed as ``[ceil(N/32)][K][32]`` (see ``gemm_pack``), b_off,
-                 b_b0, b_b1 count elements of packed B.  f32, f16, bf16 with ACC f32.
+                 b_b0, b_b1 count elements of packed B.  f32, f16, bf16 with ACC f32; i8 and u8 with ACC i32.
 ===============  =============================================================================================
 
 The CPU variants (f32, f16, bf16) read A by rows (a_k is 1) or by columns (a_m is 1: a transposed matrix); those of
@@ -20,12 +20,15 @@ the tunables to pass to ``spec.call`` for them.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 import numpy as np
 
 from a1400 import dtypes
 from a1400.backends.base import DeviceInfo, Grid
 from a1400.kernels import gemm_cases, gemm_tensor_cases
+from a1400.kernels.bytes_cpu import BYTES, RESULTS
+from a1400.kernels.bytes_cpu import GEMM as BYTES_VARIANT
 from a1400.kernels.check import slot_reference
 from a1400.kernels.gemm_few import FEW_ROWS
 from a1400.kernels.gemm_pack import PANEL, poison, strided, unpack_b
@@ -35,7 +38,6 @@ from a1400.kernels.spec import Case, KernelSpec, Scalars, Slot, Tunable, Tunable
 
 SHORT = ("f32", "f16", "bf16")
 _ALL = tuple(dtypes.from_short(n) for n in (*SHORT, "f64", "i32", "i64", "u32", "u64", "i16", "u16", "i8", "u8"))
-BYTES = tuple(dtypes.from_short(n) for n in ("i8", "u8"))
 _SMALL_FLOATS = tuple(dtypes.from_short(n) for n in SHORT)
 _ACC = tuple(dtypes.from_short(n) for n in ("f32", "f64", "i32", "i64", "u32", "u64"))
 _SLOTS = (
@@ -295,10 +297,14 @@ gemm_packed = register(
             int c_m
             """
         ),
-        types={"TA": _SMALL_FLOATS, "TB": _SMALL_FLOATS, "TC": _SMALL_FLOATS, "ACC": (dtypes.from_short("f32"),)},
+        types={
+            "TA": _SMALL_FLOATS + BYTES, "TB": _SMALL_FLOATS + BYTES, "TC": _SMALL_FLOATS + RESULTS,
+            "ACC": tuple(dtypes.from_short(n) for n in ("f32", "i32")),
+        },
         slots=_SLOTS,
         variants=(
-            FEW_ROWS,
+            replace(FEW_ROWS, requires=_small_floats),
+            BYTES_VARIANT,
             *_cpu_variants(in_place=False),
             Variant(
                 "any", "any", _simple_geometry, _SIMPLE_TUNABLES, source="gemm_packed", test_tunables=({"ROWS": 1},)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -125,12 +126,42 @@ def _columns(packed: bool) -> Iterable[Case]:
     yield case("transposed f16", 29, 40, 21, packed=packed, trans_a=True, types="f16,f16,f32,f32")
 
 
+def requantize(shape: tuple[int, int, int]) -> Slots:
+    """EPILOGUE on int32 sums of ``shape``: a bias, a scale for each column, rounded, moved and saturated to u8."""
+    _, _, n = shape
+    i32, u8 = np.dtype(np.int32), np.dtype(np.uint8)
+    v, bias, scale = expr.arg(0, i32), expr.arg(1, i32), expr.arg(2, F32)
+    value = expr.apply("mul", expr.cast(expr.apply("add", v, bias), F32), scale)
+    value = expr.apply("add", expr.apply("round", value), expr.const(3.0, F32))
+    value = expr.apply("min", expr.apply("max", value, expr.const(0.0, F32)), expr.const(255.0, F32))
+    rng = np.random.default_rng(7)
+    operands = (
+        (rng.integers(-90, 90, n).astype(i32), 0, (0, 0, 1)),
+        ((2.0 ** rng.integers(-4, 3, n)).astype(F32), 0, (0, 0, 1)),
+    )
+    return {"EPILOGUE": (SlotCode(expr.cast(value, u8), (Operand(i32, 1), Operand(F32, 1))), operands)}
+
+
+def _bytes() -> Iterable[Case]:
+    """8-bit integers, summed in int32: depths odd and beyond a block, rows and columns left over."""
+    yield case("u8 by i8", 21, 70, 41, packed=True, types="u8,i8,i32,i32", a_pad=3, c_pad=5, offset=7)
+    deep = case("i8 by u8, deep", 8, 40, 1057, packed=True, types="i8,u8,i32,i32")
+    rng = np.random.default_rng(11)  # the largest products that there are
+    largest = {"a": rng.choice(np.array([-128, 127], np.int8), (8, 1057))}
+    largest["b"] = rng.choice(np.array([254, 255], np.uint8), 2 * 1057 * 32)
+    yield replace(deep, arrays=largest, exact=False)
+    yield case("u8 by u8, one row", 1, 100, 300, packed=True, types="u8,u8,i32,i32")
+    slots = requantize((2, 15, 53))
+    yield case("requantized", 15, 53, 36, packed=True, types="u8,i8,u8,i32", batch=(1, 2), share_b=True, slots=slots)
+
+
 def packed_cases() -> Iterable[Case]:
     """Cases of ``gemm_packed``."""
     yield from _common(True)
     yield from _columns(True)
     # shared out by rows and by panels, neither of which come out even; whole narrow panels
     yield case("shares", 62, 300, 96, packed=True, slots=bias_relu_add((1, 62, 300)), c_pad=3)
+    yield from _bytes()
     for columns in (40, 48, 56):
         yield case(f"{columns} columns", 26, columns, 20, packed=True, slots=bias_relu_add((1, 26, columns)))
 

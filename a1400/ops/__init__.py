@@ -11,6 +11,7 @@ from a1400.ops import (  # noqa: F401 - importing a family registers its ops
     joined,
     linear,
     movement,
+    nbits,
     normalization,
     numbers,
     pointwise,

@@ -46,7 +46,7 @@ _PROLOGUE_FLOPS_OTHERS = 8
 _MATMUL_PROLOGUE_COLUMNS = 128
 #: on CPUs an epilogue fills the registers that its kernel's sums are in: random numbers are better made by themselves
 _CPU_EPILOGUE_FLOPS = 72
-_HEAVY = ("conv", "matmul", "matmul_joined", "conv_transpose")
+_HEAVY = ("conv", "matmul", "matmul_joined", "matmul_nbits", "conv_transpose")
 
 
 @dataclass
@@ -140,7 +140,11 @@ class _Fuser:
         out = region.root.output.dtype
         if dtypes.is_low(out) or not _kernel_has_slot(node, out):
             return False
-        return out != np.bool_ and value.dtype != np.bool_ and dtypes.is_float(out) == dtypes.is_float(value.dtype)
+        if out == np.bool_ or value.dtype == np.bool_:
+            return False
+        # a product of integers may give real numbers, for its sums are exact and the epilogue scales them
+        scaled = node.op in ("matmul", "conv") and value.dtype == np.int32 and out == np.float32
+        return scaled or dtypes.is_float(out) == dtypes.is_float(value.dtype)
 
     def _reads_early(self, value: Value, region: Region) -> bool:
         """Whether something in front of the region's end needs ``value``: a node with an epilogue moves there."""

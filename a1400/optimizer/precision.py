@@ -61,8 +61,8 @@ _ONE_TYPE: dict[str, Any] = {
 }  # fmt: skip
 #: products: their operands are narrowed even where they lie in memory as float32
 _PRODUCTS = frozenset({
-    "matmul", "matmul_joined", "conv", "conv_transpose", "conv_filter_gradient", "recurrent", "attention",
-    "attention_gradient",
+    "matmul", "matmul_joined", "matmul_nbits", "conv", "conv_transpose", "conv_filter_gradient", "recurrent",
+    "attention", "attention_gradient",
 })  # fmt: skip
 #: ops with an EPILOGUE slot whose kernel stores the type it reads
 _SAME_OUT = frozenset({"resize"})

@@ -16,9 +16,9 @@ Groups = tuple[tuple[int, ...], ...]
 
 #: ops whose kernels have an EPILOGUE slot; what they hand to it has the output's shape
 EPILOGUE_OPS = frozenset({
-    "conv", "conv_transpose", "matmul", "matmul_joined", "pool", "pool_gradient", "reduce", "softmax", "log_softmax",
-    "layer_norm", "rms_norm", "group_norm", "resize", "layer_norm_gradient", "rms_norm_gradient", "softmax_gradient",
-    "log_softmax_gradient",
+    "conv", "conv_transpose", "matmul", "matmul_joined", "matmul_nbits", "pool", "pool_gradient", "reduce", "softmax",
+    "log_softmax", "layer_norm", "rms_norm", "group_norm", "resize", "layer_norm_gradient", "rms_norm_gradient",
+    "softmax_gradient", "log_softmax_gradient",
 })  # fmt: skip
 #: ops whose kernels have a PROLOGUE slot on input 0
 PROLOGUE_OPS = frozenset({"reduce", "softmax", "log_softmax", "layer_norm", "rms_norm", "matmul"})
@@ -52,6 +52,8 @@ def epilogue_groups(node: Node) -> Groups:
     axes = tuple(range(rank))
     if node.op in ("matmul", "matmul_joined"):
         return _matmul_groups(node)
+    if node.op == "matmul_nbits":
+        return (), axes[:-1], axes[-1:]
     if node.op == "reduce":
         return _reduce_groups(node)[1]
     if node.op in ("softmax", "log_softmax"):

@@ -352,3 +352,22 @@ case(
 )  # fmt: skip
 case("one_of_two_outputs", lambda x: x.op("topk", k=2, axis=0, largest=False, sorted=True) * x.sum(), normal(5),
      torch=lambda x: x.topk(2, 0, largest=False).values * x.sum())  # fmt: skip
+
+# ---- packed weights -------------------------------------------------------------------------------
+_codes = np.random.default_rng(3).integers(0, 256, (5, 2, 2)).astype(np.uint8)  # 5 columns, 2 blocks of 4 weights
+
+
+def _nbits(x: Tensor, scales: Tensor, zeros: Tensor) -> Tensor:
+    codes = Tensor(x.graph, x.graph.constant(_codes))
+    return x.op("matmul_nbits", codes, scales, zeros, bits=4, block=4)
+
+
+def _of_codes() -> Any:
+    """The 4-bit weights of ``_codes``, low bits first."""
+    return T().from_numpy(np.stack([_codes & 15, _codes >> 4], -1).reshape(5, 2, 4).astype(np.float64))
+
+
+case(
+    "matmul_nbits", _nbits, normal(2, 4, 6), normal(5, 2), normal(5, 2),
+    torch=lambda x, s, z: x @ ((_of_codes() - z[..., None]) * s[..., None]).reshape(5, 8)[:, :6].T,
+)  # fmt: skip

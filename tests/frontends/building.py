@@ -75,7 +75,8 @@ def one_node(
     fixed = {f"x{i}": arrays[f"x{i}"] for i in constants}
     feeds = {n: a for n, a in arrays.items() if n not in fixed}
     node = helper.make_node(op, names, results, name="the_node", **attrs)
-    return model_of([node], feeds, fixed, results, opset), feeds
+    opsets = [helper.make_opsetid(attrs["domain"], 1)] if "domain" in attrs else []
+    return model_of([node], feeds, fixed, results, opset, opsets=opsets), feeds
 
 
 def ours(model: onnx.ModelProto, feeds: Arrays) -> Arrays:

@@ -109,6 +109,33 @@ def test_quantised_convolution() -> None:
         zero,
     ]
     check(*one_node("QLinearConv", [*inputs, bias], constants=range(1, 9)))
+    last = [np.moveaxis(image, 1, -1).copy(), *inputs[1:], bias]
+    check(*one_node("QLinearConv", last, range(1, 9), domain="com.microsoft", channels_last=1))
+
+
+@pytest.mark.parametrize("last", [0, 1])
+def test_quantised_pooling(last: int) -> None:
+    image = ints(1, 5, 6, 4, low=0, high=255, dtype=np.uint8)
+    inputs = [image, np.array(0.047, np.float32), np.uint8(90), np.array(0.03, np.float32), np.uint8(7)]
+    attrs: dict[str, Any] = {"kernel_shape": [3, 2], "pads": [1, 0, 1, 1], "strides": [2, 1], "channels_last": last}
+    check(*one_node("QLinearAveragePool", inputs, range(1, 5), domain="com.microsoft", **attrs))
+
+
+@pytest.mark.parametrize(("bits", "zeros"), [(4, "packed"), (4, "real"), (8, "packed"), (4, "none")])
+def test_packed_weights(bits: int, zeros: str) -> None:
+    depth, columns, blocks, packed = 75, 9, 3, 32 * bits // 8
+    weights = ints(columns, blocks, packed, low=0, high=256, dtype=np.uint8)
+    scales = f32(columns, blocks, low=0.01, high=0.1)
+    points = {
+        "packed": ints(columns, -(-blocks * bits // 8), low=0, high=256, dtype=np.uint8),
+        "real": f32(columns, blocks, low=6, high=9), "none": None,
+    }  # fmt: skip
+    inputs = [f32(2, 3, depth), weights, scales, points[zeros], None, f32(columns)]
+    attrs: dict[str, Any] = {"K": depth, "N": columns, "bits": bits, "block_size": 32, "domain": "com.microsoft"}
+    check(*one_node("MatMulNBits", inputs, (1, 2, 5) if zeros == "none" else (1, 2, 3, 5), **attrs), atol=1e-4)
+    order = [*inputs[:4], np.zeros(depth, np.int32)]
+    with pytest.raises(UnsupportedOpError, match="g_idx"):
+        ours(*one_node("MatMulNBits", order, (1, 2, 4), **attrs))
 
 
 def _branches() -> dict[str, onnx.GraphProto]:

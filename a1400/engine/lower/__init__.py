@@ -9,6 +9,7 @@ from a1400.engine.lower import (  # noqa: F401 - importing a family registers it
     joined,
     linear,
     movement,
+    nbits,
     normalization,
     pointwise,
     recurrent,

@@ -29,7 +29,8 @@ from a1400.memory.storage import View, collapse_group
 
 def uses_packed(lw: Lowering, dtype: np.dtype) -> bool:
     """Whether this device multiplies ``dtype`` with the blocked CPU kernels."""
-    return lw.info.kind == "cpu" and lw.info.backend == "opencl" and dtype in gemm_kernels._SMALL_FLOATS
+    blocked = (*gemm_kernels._SMALL_FLOATS, *gemm_kernels.BYTES)
+    return lw.info.kind == "cpu" and lw.info.backend == "opencl" and dtype in blocked
 
 
 @lowers("matmul")
@@ -116,10 +117,13 @@ def _emit_whole(lw: Lowering, p: Product, packed: View | None = None) -> None:
         "b_off": p.b.offset, "b_b0": sb[0], "b_b1": sb[1], "b_k": p.b.strides[-2], "b_n": p.b.strides[-1],
     }  # fmt: skip
     blocked = uses_packed(lw, p.a.dtype)
-    if blocked and 1 not in (p.a.strides[-1], p.a.strides[-2], k, m):
+    whole = p.a.dtype in gemm_kernels.BYTES  # read by rows, from panels of B
+    by_columns = not whole and 1 in (p.a.strides[-2], m)
+    if blocked and not by_columns and 1 not in (p.a.strides[-1], k):
         _emit_whole(lw, replace(p, a=lw.dense_view(_materialised(lw, p.a))), packed)
         return
-    in_panels = packed is not None or p.b_constant is not None or not gemm_kernels.reads_in_place(scalars | strided)
+    in_place = not whole and gemm_kernels.reads_in_place(scalars | strided)
+    in_panels = packed is not None or p.b_constant is not None or not in_place
     if blocked and in_panels:
         b0 = b1 = 0
         if packed is None:

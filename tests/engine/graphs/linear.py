@@ -126,6 +126,21 @@ def matmul_joined(g: Graph) -> Feeds:
 
 
 @graph
+def matmul_nbits(g: Graph) -> Feeds:
+    """Packed weights: zero points one by one and for all, an epilogue, rows that are not dense."""
+    b = Build(g)
+    x = b.input(f32(3, 2, 75))
+    weights, scales = b.const(RNG.integers(0, 256, (21, 3, 16)).astype(np.uint8)), b.const(f32(21, 3))
+    zeros = b.const(RNG.integers(0, 16, (21, 3)).astype(np.float32))
+    y = g.op("matmul_nbits", x, weights, scales, zeros, bits=4, block=32)
+    turned = g.op("transpose", b.input(f32(40, 5)), perm=(1, 0))
+    wide = b.const(RNG.integers(0, 256, (9, 2, 32)).astype(np.uint8))
+    middle = b.const(np.float32(128))
+    z = g.op("matmul_nbits", turned, wide, b.const(f32(9, 2)), middle, bits=8, block=32)
+    return b.out(g.op("add", g.op("mul", y, b.const(np.float32(0.1))), b.const(f32(21))), z)
+
+
+@graph
 def matmul_heads(g: Graph) -> Feeds:
     """Queries, keys and values of one input, of which keys are fewer: one product, read through slices."""
     b = Build(g)

@@ -18,6 +18,7 @@ from a1400.frontends.onnx.ops import (  # noqa: F401 - importing a family regist
     logic,
     movement,
     normalization,
+    packed_weights,
     pooling,
     quantization,
     quantized_microsoft,

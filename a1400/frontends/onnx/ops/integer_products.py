@@ -159,8 +159,8 @@ def conv_integer(c: Ctx) -> Value:
 @translates("QLinearConv", domain="com.microsoft")
 def qlinear_conv(c: Ctx) -> Value:
     """Convolution of quantised tensors, quantised again."""
-    if c.node.domain and c.flag("channels_last"):
-        raise c.unsupported("QLinearConv with channels_last is not supported")
-    sums = convolution(c, c[0], c[3], c[2], c[5], c.opt(8))
+    last = bool(c.node.domain) and c.flag("channels_last")
+    sums = convolution(c, c.channels_first(c[0]) if last else c[0], c[3], c[2], c[5], c.opt(8))
     scale = c.op("mul", c.cast(one(c, c[1]), F32), c.cast(one(c, c[4]), F32))
-    return c.channels_first(_requantized(c, sums, scale, one(c, c[6]), one(c, c[7])))
+    y = _requantized(c, sums, scale, one(c, c[6]), one(c, c[7]))
+    return y if last else c.channels_first(y)

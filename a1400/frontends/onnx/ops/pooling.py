@@ -12,7 +12,8 @@ from a1400.frontends.onnx.windows import read_windows
 from a1400.graph.graph import Value
 
 
-def _window_attrs(c: Ctx, x: Value) -> dict[str, Any]:
+def window_attrs(c: Ctx, x: Value) -> dict[str, Any]:
+    """Attributes of op ``pool`` for the node's windows over x[N,C,*S]."""
     if not 3 <= x.rank <= 5:
         raise c.unsupported(f"pooling over {x.rank - 2} spatial axes; 1 to 3 are supported")
     kernel = c.ints("kernel_shape")
@@ -28,7 +29,7 @@ def _window_attrs(c: Ctx, x: Value) -> dict[str, Any]:
 def max_pool(c: Ctx) -> object:
     """Maximum of each window, and where it was when asked."""
     x = c[0]
-    attrs = _window_attrs(c, x)
+    attrs = window_attrs(c, x)
     if not c.wants(1):
         return c.channels_first(c.op("pool", c.channels_last(x), kind="max", **attrs))
     order = c.integer("storage_order", 0)
@@ -39,7 +40,7 @@ def max_pool(c: Ctx) -> object:
 @translates("AveragePool")
 def average_pool(c: Ctx) -> Value:
     """Mean of each window."""
-    attrs = _window_attrs(c, c[0])
+    attrs = window_attrs(c, c[0])
     counted = c.flag("count_include_pad")
     return c.channels_first(
         c.op("pool", c.channels_last(c[0]), kind="average", count_include_pad=counted, **attrs)
@@ -49,7 +50,7 @@ def average_pool(c: Ctx) -> Value:
 @translates("LpPool")
 def lp_pool(c: Ctx) -> Value:
     """p-norm of each window."""
-    attrs = _window_attrs(c, c[0])
+    attrs = window_attrs(c, c[0])
     return c.channels_first(c.op("pool", c.channels_last(c[0]), kind="lp", p=c.integer("p", 2), **attrs))
 
 

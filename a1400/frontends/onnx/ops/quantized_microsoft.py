@@ -12,6 +12,7 @@ import numpy as np
 from a1400.errors import GraphError
 from a1400.frontends.onnx.context import Ctx
 from a1400.frontends.onnx.ops.integer_products import one, product
+from a1400.frontends.onnx.ops.pooling import window_attrs
 from a1400.frontends.onnx.ops.quantization import F32, I32, dequantized, dynamically_quantized, quantized
 from a1400.frontends.onnx.ops.registry import translates
 from a1400.graph.graph import Value
@@ -72,6 +73,18 @@ def qlinear_global_average_pool(c: Ctx) -> Value:
     rank = c[0].rank
     axes = range(1, rank - 1) if c.flag("channels_last") else range(2, rank)
     return _back(c, c.reduce("mean", _real(c, 0, 1, 2), axes), 3, 4, c[0])
+
+
+@translates("QLinearAveragePool", domain=MICROSOFT)
+def qlinear_average_pool(c: Ctx) -> Value:
+    """Mean of each window, over images with channels first or last."""
+    last, x = c.flag("channels_last"), _real(c, 0, 1, 2)
+    x = c.channels_first(x) if last else x
+    counted = c.flag("count_include_pad")
+    attrs = window_attrs(c, x)
+    y = c.op("pool", c.channels_last(x), kind="average", count_include_pad=counted, **attrs)
+    y = _back(c, y, 3, 4, c[0])
+    return y if last else c.channels_first(y)
 
 
 @translates("QLinearReduceMean", domain=MICROSOFT)

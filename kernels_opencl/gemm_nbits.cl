@@ -1,0 +1,1 @@
+#include "common/gemm_nbits.h"
