@@ -178,7 +178,8 @@ def reference(model: Model, feeds: Mapping[str, Any]) -> dict[str, np.ndarray]:
     from a1400.graph.graph import evaluate
 
     arrays = model._check(feeds)
-    return evaluate(model._trace(arrays), arrays)
+    graph = model._trace(arrays)
+    return evaluate(graph, {**arrays, **graph.told})
 
 
 def difference(got: np.ndarray, want: Any, tolerance: float | None = None) -> str:

@@ -121,6 +121,9 @@ def random_inputs(
     made: dict[str, Array] = {}
     assumed: dict[str, int] = {}
     for name, spec in declared.items():
+        if not getattr(spec, "is_plain", True):
+            held = "strings" if spec.kind == "tensor" else f"a {spec.kind}"
+            raise InputError(f"input {name!r} is {held}, which cannot be made up: run the model from Python")
         shape = concrete_shape(name, spec.shape, dims, shapes, assumed)
         if np.prod(shape, dtype=float) > 2**31:
             raise InputError(f"input {name!r} of shape {shape_text(shape)} is too large")

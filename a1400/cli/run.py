@@ -112,6 +112,7 @@ def run(
     names = classes.find_labels(labels, model)
 
     import a1400
+    from a1400.engine.structures import flat
 
     start = time.perf_counter()
     with working(f"loading {model.name}"):
@@ -131,7 +132,7 @@ def run(
     with working(f"compiling and running {model.name} on {loaded.device.name}"):
         for feed in given.feeds:
             start = time.perf_counter()
-            outputs = loaded.run(feed.arrays)
+            outputs = flat(loaded.run(feed.arrays))
             times.append(time.perf_counter() - start)
             results.extend(_results(feed.labels, feed.stacked, outputs, names, top))
         for _ in range(repeat):

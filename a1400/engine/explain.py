@@ -22,7 +22,8 @@ class Explanation:
     def placement(self) -> dict[str, str]:
         """Model node -> where it runs.
 
-        That is the kernels that serve it, ``folded`` (known before the run) or ``view`` (no work).
+        That is the kernels that serve it, ``host`` (worked out from what this run's inputs hold: strings, control flow,
+        arithmetic of shapes), ``folded`` (known before the run) or ``view`` (no work).
         """
         kernels: dict[str, list[str]] = {}
         for launch in self.plan.launches:
@@ -33,6 +34,8 @@ class Explanation:
         for name in self.model_nodes:
             if name in kernels:
                 result[name] = "device: " + ", ".join(dict.fromkeys(kernels[name]))
+            elif name in self.plan.graph.on_host:
+                result[name] = "host"
             else:
                 result[name] = "view" if name in alive else "folded"
         return result

@@ -6,9 +6,8 @@ import math
 import threading
 from collections import OrderedDict
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
 from os import PathLike
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -20,6 +19,8 @@ from a1400.engine.explain import Explanation
 from a1400.engine.feeds import as_array, check_shape
 from a1400.engine.memory_report import MemoryReport
 from a1400.engine.plan import Plan, make_plan
+from a1400.engine.source import Source, TensorInfo
+from a1400.engine.structures import assembled, leaves, parts, texts
 from a1400.engine.weight_store import WeightStore
 from a1400.errors import InputError
 from a1400.frontends.errors import NeedsValue
@@ -33,52 +34,6 @@ if TYPE_CHECKING:
 PLAN_LIMIT = 16
 #: remembered constants per model; every new shape adds some, so a model that meets endless shapes starts afresh in time
 MEMO_LIMIT = 50_000
-
-
-@dataclass(frozen=True)
-class TensorInfo:
-    """Name, shape and dtype of a model's input or output; a dimension is an int, a symbol's name, or None."""
-
-    name: str
-    shape: tuple[int | str | None, ...] | None
-    dtype: np.dtype
-
-
-class Source(Protocol):
-    """What a front-end hands over: a parsed model that can be traced for concrete shapes."""
-
-    @property
-    def name(self) -> str:
-        """The model's name."""
-        ...
-
-    @property
-    def inputs(self) -> Mapping[str, Any]:
-        """Input name -> its shape and dtype."""
-        ...
-
-    @property
-    def outputs(self) -> Mapping[str, Any]:
-        """Output name -> its shape and dtype."""
-        ...
-
-    @property
-    def node_ops(self) -> Mapping[str, str]:
-        """Node label -> operator."""
-        ...
-
-    @property
-    def metadata(self) -> Mapping[str, str]:
-        """What the model's author wrote beside the graph, key to text."""
-        ...
-
-    def graph(self, shapes: Mapping[str, tuple[int, ...]], values: Mapping[str, np.ndarray] | None = None) -> Graph:
-        """The graph for these input shapes; ``values`` holds inputs whose contents steer shapes."""
-        ...
-
-    def check(self, maps: Collection[Any]) -> None:
-        """Raise :class:`ModelFileError` if a file was written to that one of ``maps`` (``mmap`` objects) is of."""
-        ...
 
 
 class Model:
@@ -101,6 +56,7 @@ class Model:
         self._store, self._weights = WeightStore(), DeviceWeights(device)
         self._memo: dict[Any, Any] = {}
         self._steering: set[str] = set()  # inputs whose values decide shapes
+        self._plain = all(getattr(info, "is_plain", True) for info in source.inputs.values())
         self._plans: OrderedDict[Any, PlanEntry] = OrderedDict()
         self._recent: tuple[tuple[tuple[str, np.dtype, tuple[int, ...]], ...], PlanEntry] | None = None
         self._lock = threading.Lock()
@@ -124,12 +80,12 @@ class Model:
     @property
     def inputs(self) -> dict[str, TensorInfo]:
         """Inputs by name."""
-        return {n: TensorInfo(n, i.shape, i.dtype) for n, i in self._source.inputs.items()}
+        return {n: TensorInfo.of(n, i) for n, i in self._source.inputs.items()}
 
     @property
     def outputs(self) -> dict[str, TensorInfo]:
         """Outputs by name."""
-        return {n: TensorInfo(n, i.shape, i.dtype) for n, i in self._source.outputs.items()}
+        return {n: TensorInfo.of(n, i) for n, i in self._source.outputs.items()}
 
     @property
     def metadata(self) -> dict[str, str]:
@@ -145,6 +101,10 @@ class Model:
         for NumPy arrays or ``"device"`` for :class:`DeviceArray` objects, which may be fed to the next run; a mapping
         says it for each output (``{"cache": "device"}``), the others then come to the host.
 
+        A sequence is a list of arrays, in and out; an optional that holds nothing is None, or left out; strings are
+        arrays of ``str`` (dtype object), or what becomes such.  The host works on strings, the device on the numbers
+        that come of them.
+
         Raises :class:`InputError` for a wrong name, shape, dtype or device, and :class:`ModelFileError` when weights
         that are used where they lie in the model's file were written to.  Blocks until the results are there.
         """
@@ -152,13 +112,18 @@ class Model:
         entry = self._again(feeds)
         if entry is None:
             feeds = self._check(feeds)
-            entry = self._entry(feeds)
-            self._recent = (tuple((n, a.dtype, a.shape) for n, a in feeds.items()), entry)
+            entry, feeds, structure = self._ready(feeds)
+            if self._plain:
+                self._recent = (tuple((n, a.dtype, a.shape) for n, a in feeds.items()), entry)
+        else:
+            structure = entry.plan.graph.results
         if entry.maps:
             self._source.check(entry.maps)
         context = entry.take()
         try:
-            return context.run(feeds, on_device)
+            if structure is None:
+                return context.run(feeds, on_device)
+            return assembled(structure, context.run(feeds, parts(structure, on_device)))
         except MemoryError as error:
             raise out_of_host_memory(error) from None
         finally:
@@ -188,6 +153,8 @@ class Model:
                 raise InputError(f"the model has no output {name!r}; its outputs are {', '.join(known)}")
             if place not in ("host", "device"):
                 raise InputError(f"an output can stay on the 'device' or come to the 'host', not {place!r}")
+            if place == "device" and known[name].dtype == np.dtype(object):
+                raise InputError(f"output {name!r} holds strings, which cannot stay on the device")
         return frozenset(name for name, place in places.items() if place == "device")
 
     def __call__(self, *inputs: Any, **named: Any) -> Any:
@@ -204,13 +171,14 @@ class Model:
     def prepare(self, shapes: Mapping[str, Any]) -> None:
         """Make the plan and compile its programs ahead of the first run.
 
-        ``shapes`` gives for each input an array, or a shape as a tuple.
+        ``shapes`` gives for each input an array, or a shape as a tuple; what :meth:`run` takes where an input is
+        strings, a sequence or an optional.
         """
-        arrays = {
-            name: self._zeros(name, value) if isinstance(value, (tuple, list)) else value
-            for name, value in self._named(shapes).items()
-        }
-        with self._entry(self._check(arrays)).context():
+        arrays = {}
+        for name, value in self._named(shapes).items():
+            shape = isinstance(value, (tuple, list)) and getattr(self._source.inputs[name], "is_plain", True)
+            arrays[name] = self._zeros(name, value) if shape else value
+        with self._ready(self._check(arrays))[0].context():
             pass
 
     def _unknown(self, name: str) -> bool:
@@ -233,9 +201,12 @@ class Model:
     def _check(self, feeds: Mapping[str, Any]) -> dict[str, Any]:
         """Each input as a NumPy array or a :class:`DeviceArray`, dense and of the model's dtype and shape."""
         self._named(feeds)
-        arrays: dict[str, np.ndarray | DeviceArray] = {}
+        arrays: dict[str, Any] = {}
         symbols: dict[str, tuple[int, str]] = {}
         for name, info in self._source.inputs.items():
+            if not self._plain and not info.is_plain:
+                arrays |= leaves(name, info, feeds.get(name))
+                continue
             if name not in feeds:
                 raise InputError(f"input {name!r} is missing; the model needs {', '.join(self._source.inputs)}")
             given = adopt(name, feeds[name], self._device)
@@ -252,9 +223,36 @@ class Model:
         return arrays
 
     # ---- plans ---------------------------------------------------------------------------------------
-    def _key(self, arrays: Mapping[str, Any]) -> tuple[Any, ...]:
-        steering = tuple((n, np.asarray(arrays[n]).tobytes()) for n in sorted(self._steering))
-        return (tuple((n, a.shape) for n, a in arrays.items()), steering)
+    def _key(self, arrays: Mapping[str, Any], signature: tuple[Any, ...] = ()) -> tuple[Any, ...]:
+        steering = tuple((n, np.asarray(arrays[n]).tobytes()) for n in self._steered(arrays))
+        return (tuple((n, None if a is None else a.shape) for n, a in arrays.items()), steering, signature)
+
+    def _steered(self, arrays: Mapping[str, Any]) -> list[str]:
+        """Names of those of ``arrays`` whose values decide shapes."""
+        return sorted(n for n in self._steering if arrays.get(n) is not None)
+
+    def _ready(self, arrays: dict[str, Any]) -> tuple[PlanEntry, dict[str, Any], dict[str, Any] | None]:
+        """The plan for ``arrays``, what it is fed with, and what the outputs are made of (see :class:`Graph`)."""
+        if self._plain or not texts(arrays):
+            entry = self._entry(arrays)
+            return entry, arrays, entry.plan.graph.results
+        with self._planning, host_memory():
+            graph = self._trace(arrays)  # that is the work on strings
+            told, results = graph.told, graph.results
+            key = self._key(arrays, graph.signature)
+            with self._lock:
+                found = self._plans.get(key)
+            if found is None:
+                found = PlanEntry(self._planned(graph), self._device, self._weights, self._make_room)
+            self._keep(key, found)
+        return found, {**arrays, **told}, results
+
+    def _keep(self, key: tuple[Any, ...], entry: PlanEntry) -> None:
+        with self._lock:
+            self._plans[key] = entry
+            self._plans.move_to_end(key)
+            while len(self._plans) > PLAN_LIMIT:
+                self._plans.popitem(last=False)
 
     def _entry(self, arrays: Mapping[str, Any]) -> PlanEntry:
         key = self._key(arrays)
@@ -268,16 +266,13 @@ class Model:
                 entry = self._plans.get(key)
             if entry is None:
                 with host_memory():
-                    entry = PlanEntry(self._make(arrays), self._device, self._weights, self._make_room)
-                with self._lock:
-                    # tracing may have found that more input values matter: the key is taken afresh
-                    self._plans[self._key(arrays)] = entry
-                    while len(self._plans) > PLAN_LIMIT:
-                        self._plans.popitem(last=False)
+                    plan = self._planned(self._trace(arrays))
+                    entry = PlanEntry(plan, self._device, self._weights, self._make_room)
+                # tracing may have found that more input values matter: the key is taken afresh
+                self._keep(self._key(arrays), entry)
         return entry
 
-    def _make(self, arrays: Mapping[str, Any]) -> Plan:
-        graph = self._trace(arrays)
+    def _planned(self, graph: Graph) -> Plan:
         if len(self._memo) > MEMO_LIMIT:
             self._memo.clear()
         report = optimize(
@@ -288,10 +283,11 @@ class Model:
 
     def _trace(self, arrays: Mapping[str, Any]) -> Graph:
         """Trace; inputs whose values turn out to steer shapes become part of the plan's key from then on."""
-        shapes = {n: a.shape for n, a in arrays.items()}
+        shapes = {n: None if a is None else a.shape for n, a in arrays.items()}
         while True:
             try:
-                return self._source.graph(shapes, {n: np.asarray(arrays[n]) for n in self._steering})
+                known = {n: np.asarray(arrays[n]) for n in self._steered(arrays)}
+                return self._source.graph(shapes, known | texts(arrays))
             except NeedsValue as need:
                 if set(need.inputs) <= self._steering:
                     raise
@@ -308,6 +304,8 @@ class Model:
         if not self._plans:
             shapes = {}
             for name, info in self._source.inputs.items():
+                if not getattr(info, "is_plain", True):
+                    raise InputError(f"run the model once first: what {name!r} holds is part of its plan")
                 shape = tuple(d if isinstance(d, int) else 1 for d in info.shape or ())
                 shapes[name] = np.zeros(shape, info.dtype)
             self.prepare(shapes)
@@ -344,14 +342,14 @@ class Model:
         if runs < 1 or warmup < 0:
             raise InputError(f"a profile takes at least one run and no less than no warm-up, not {runs} and {warmup}")
         arrays = self._check(feeds)
-        entry = self._entry(arrays)
+        entry, arrays, _ = self._ready(arrays)
         peaks = roofline(self._device, calibrate)
         return measure(entry, arrays, self._device, peaks, self.name, self._precision, runs, warmup)
 
     def time_launches(self, feeds: Mapping[str, Any]) -> list[tuple[str, float]]:
         """(kernel, device seconds) of every launch of one run, one after the other."""
         arrays = self._check(feeds)
-        entry = self._entry(arrays)
+        entry, arrays, _ = self._ready(arrays)
         with entry.context() as context:
             seconds = context.time_launches(arrays)
         names = [f"{x.call.spec.name}/{x.call.variant.name}" for x in entry.plan.launches]

@@ -14,11 +14,19 @@ class ShapeDtype:
     """Shape and dtype of a model's input or output.
 
     A dimension is a number, the name of a symbolic size (``"batch"``) or None where the model says nothing;
-    ``shape`` is None when not even the rank is known.  ``dtype`` is None for an output whose model gives no type.
+    ``shape`` is None when not even the rank is known.  ``dtype`` is None for an output whose model gives no type, and
+    ``object`` for strings.  ``kind`` is "tensor", "sequence" (of tensors of ``dtype``), "optional" or "optional
+    sequence".
     """
 
     shape: tuple[Dim, ...] | None
     dtype: np.dtype | None
+    kind: str = "tensor"
+
+    @property
+    def is_plain(self) -> bool:
+        """True for a tensor of numbers."""
+        return self.kind == "tensor" and self.dtype != np.dtype(object)
 
     def accepts(self, shape: tuple[int, ...]) -> bool:
         """True when the concrete ``shape`` fits."""

@@ -97,6 +97,13 @@ class Graph:
 
     A *state* (:meth:`state`) is an input whose memory stays on the device from run to run; its update
     (:meth:`update`) is an output that shares that memory: ``aliases`` maps the output's name to the state's.
+
+    ``results`` says what a model's outputs are made of where they are more than the graph's outputs: by name, the name
+    of a graph output, an array of strings, (the name of a graph output that holds places, the strings at these places),
+    None for an optional that holds nothing, or a list of such.  ``on_host`` names the model's nodes that the host
+    worked out from what the inputs of one run hold: strings, control flow, arithmetic of shapes.  ``told`` holds what
+    such work on strings gave for inputs of the graph that are no inputs of the model; ``signature`` is equal where
+    graphs of one model, for the same shapes, differ in ``told`` and ``results`` only.
     """
 
     def __init__(self, name: str = "graph") -> None:
@@ -106,6 +113,10 @@ class Graph:
         self.outputs: dict[str, Value] = {}
         self.states: set[str] = set()
         self.aliases: dict[str, str] = {}
+        self.results: dict[str, Any] | None = None
+        self.on_host: set[str] = set()
+        self.told: dict[str, np.ndarray] = {}
+        self.signature: tuple[Any, ...] = ()
         self.source: tuple[str, ...] = ()
 
     # ---- building ------------------------------------------------------------------------------------

@@ -87,6 +87,8 @@ def sum_of(path: Path) -> str:
 def _check(declared: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> None:
     """Refuse what the engine would, before any process is started."""
     for name, info in declared.items():
+        if not info.is_plain:
+            raise InputError(f"input {name!r} is no tensor of numbers; verify checks models that take nothing else")
         if arrays[name].dtype != info.dtype:
             raise InputError(f"input {name!r} is {arrays[name].dtype}, the model needs {info.dtype}")
         if not info.accepts(arrays[name].shape):

@@ -13,7 +13,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from a1400.errors import A1400Error, GraphError, ModelFileError, UnsupportedOpError
+from a1400.errors import A1400Error, GraphError, InputError, ModelFileError, UnsupportedOpError
 from a1400.frontends.onnx import load_onnx
 from tests.frontends.building import f32, i64, model_of, one_node, value_info
 
@@ -256,13 +256,28 @@ def test_malformed_nodes_are_named(op: str, inputs: list[np.ndarray], attrs: dic
 
 
 def test_inputs_that_are_not_tensors() -> None:
+    """Sequences, optionals and strings are taken; maps and sparse tensors are refused by name."""
     model = _good()
-    model.graph.input[0].type.tensor_type.elem_type = TensorProto.STRING
-    with pytest.raises(UnsupportedOpError, match="'x'"):
-        load_onnx(model)
-    model.graph.input[0].CopyFrom(helper.make_tensor_sequence_value_info("x", TensorProto.FLOAT, [3, 4]))
-    with pytest.raises(UnsupportedOpError, match="'x'"):
-        load_onnx(model)
+    kind = helper.make_tensor_type_proto(TensorProto.FLOAT, [3, 4])
+    sequence = helper.make_sequence_type_proto(kind)
+    for refused in (
+        helper.make_map_type_proto(TensorProto.INT64, kind),
+        helper.make_sequence_type_proto(helper.make_map_type_proto(TensorProto.STRING, kind)),
+        helper.make_sparse_tensor_type_proto(TensorProto.FLOAT, [3, 4]),
+        helper.make_sequence_type_proto(sequence),
+    ):
+        model.graph.input[0].type.CopyFrom(refused)
+        with pytest.raises(UnsupportedOpError, match="'x'"):
+            load_onnx(model)
+    model.graph.input[0].type.CopyFrom(sequence)
+    with pytest.raises(GraphError, match=r"'first'.*sequence"):
+        load_onnx(model).graph({"x[0]": (3, 4)})
+    model.graph.input[0].type.CopyFrom(helper.make_tensor_type_proto(TensorProto.STRING, [3, 4]))
+    words = np.full((3, 4), "word", object)
+    with pytest.raises(A1400Error, match="'first'"):
+        load_onnx(model).graph({"x": (3, 4)}, {"x": words})
+    with pytest.raises(InputError, match="'x' holds strings"):
+        load_onnx(model).graph({"x": (3, 4)})
 
 
 def test_deep_nesting() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,8 +19,16 @@ from a1400.ops import OPS
 if TYPE_CHECKING:
     from a1400.frontends.onnx.trace import Frame, Tracer
 
-#: what a node's output can be: a tensor, a sequence of tensors (a list), or nothing (an absent optional)
-Item = Value | list[Any] | None
+@dataclass(frozen=True)
+class Spelled:
+    """Strings that are only known at run time, each one of ``table``: the device computes ``places`` in it."""
+
+    places: Value
+    table: np.ndarray
+
+
+#: what a node's output can be: a tensor, strings, a sequence (a list), or nothing (an absent optional)
+Item = Value | Spelled | list[Any] | None
 #: constants computed from shapes are folded up to this many elements; larger ones are left to the device
 _BIG_FOLD = 1 << 24
 #: graph inputs of at most this many integers (or floats) are worth a plan per value
@@ -48,6 +57,8 @@ class Ctx:
         item = self.inputs[i] if -len(self.inputs) <= i < len(self.inputs) else None
         if item is None:
             raise GraphError(f"input {i} is missing")
+        if isinstance(item, Spelled):
+            raise UnsupportedOpError(f"input {i} is strings that are only known at run time; they can only be outputs")
         if not isinstance(item, Value):
             raise GraphError(f"input {i} is a sequence where a tensor is needed")
         return item
@@ -116,7 +127,8 @@ class Ctx:
         name = self.node.inputs[i] if 0 <= i < len(self.node.inputs) else value.name
         sources = self.tracer.dependencies(value)
         text = f"{what} (input {name!r}) depends on run-time values of {', '.join(map(repr, sorted(sources)))}"
-        if sources and all(self.graph.inputs[s].size <= _STEERING.get(_kind(self.graph.inputs[s]), 0) for s in sources):
+        given = [self.graph.inputs[s] for s in sources if s not in self.graph.told]
+        if sources and all(v.size <= _STEERING.get(_kind(v), 0) for v in given):
             raise NeedsValue(tuple(sorted(sources)), text)
         raise UnsupportedOpError(text + "; shapes that depend on data are not supported yet")
 

@@ -65,7 +65,7 @@ class Attr:
         if kind == _A.INTS:
             return tuple(int(v) for v in p.ints)
         if kind == _A.STRINGS:
-            return tuple(bytes(v).decode("utf-8", "replace") for v in p.strings)
+            return tuple(bytes(v).decode("utf-8", "surrogateescape") for v in p.strings)
         return None
 
 

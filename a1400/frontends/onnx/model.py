@@ -12,8 +12,11 @@ import onnx
 
 from a1400 import dtypes
 from a1400.errors import GraphError, InputError, ModelFileError, UnsupportedOpError
+from a1400.frontends.errors import NeedsValue
+from a1400.frontends.onnx.context import Item
 from a1400.frontends.onnx.external import ExternalData
 from a1400.frontends.onnx.fold import FoldMemo
+from a1400.frontends.onnx.host_work import source_of
 from a1400.frontends.onnx.library import Library
 from a1400.frontends.onnx.parse import parse_graph, read_opsets
 from a1400.frontends.onnx.reader import ReadModel, read_model
@@ -52,17 +55,22 @@ class OnnxModel:
         }
         self.outputs: dict[str, ShapeDtype] = dict(self._root.outputs)
         for input_name, signature in self.inputs.items():
-            if signature.dtype is None or signature.dtype not in dtypes.EVERY:
+            if signature.dtype is None or (signature.dtype not in dtypes.EVERY and signature.dtype != np.dtype(object)):
                 kind = signature.dtype or "not a numeric tensor"
                 raise UnsupportedOpError(f"input {input_name!r} is {kind}; this kind of input is not supported")
         self.node_ops: dict[str, str] = {n.label: n.op for n in self._root.nodes}
         self._memo = FoldMemo()
+        self._fixed: frozenset[str] = frozenset()  # nodes over strings whose numbers decide shapes
         self._lock = threading.Lock()
 
     def graph(
-        self, feeds_shapes: Mapping[str, tuple[int, ...]], values: Mapping[str, np.ndarray] | None = None
+        self, feeds_shapes: Mapping[str, tuple[int, ...] | None], values: Mapping[str, np.ndarray] | None = None
     ) -> Graph:
         """Trace for concrete input shapes.
+
+        A sequence ``s`` has a shape for each item, ``s[0]``, ``s[1]`` ...; None is the shape of an optional that holds
+        nothing.  Inputs of strings are always among ``values``; the graph's ``told`` are inputs to feed besides, worked
+        out from them.  What outputs that are no plain tensors are made of stands in the graph's ``results``.
 
         ``values`` fixes inputs to arrays while tracing, for those that steer shapes (the graph keeps the input,
         unused); it is then right for these values only.  Raises :class:`InputError` for names or shapes that do not fit
@@ -71,29 +79,61 @@ class OnnxModel:
         otherwise.
         """
         self.check()
+        while True:
+            graph = Graph(self.name)
+            try:
+                return self._traced(graph, feeds_shapes, values)
+            except NeedsValue as need:
+                told = {source_of(name) for name in need.inputs if name in graph.told}
+                if not told:
+                    raise
+                self._fixed |= told
+
+    def _traced(
+        self, graph: Graph, feeds_shapes: Mapping[str, tuple[int, ...] | None], values: Mapping[str, np.ndarray] | None
+    ) -> Graph:
         defaults = {n: s for n, s in self._root.inputs.items() if n in self._root.initializers}
-        unknown = [n for n in feeds_shapes if n not in self.inputs and n not in defaults]
-        missing = [n for n in self.inputs if n not in feeds_shapes]
+        unknown = [n for n in feeds_shapes if n not in defaults and self._owner(n) not in self.inputs]
+        missing = [n for n, s in self.inputs.items() if n not in feeds_shapes and s.kind == "tensor"]
         if unknown or missing:
             parts = [f"no input is called {n!r}" for n in unknown] + [f"input {n!r} is not given" for n in missing]
             takes = ", ".join(f"{n}: {s}" for n, s in self.inputs.items())
             raise InputError(f"{'; '.join(parts)}; the model's inputs are {takes or 'none'}")
         with self._lock:
-            tracer = Tracer(self._library, self._memo, Graph(self.name))
+            tracer = Tracer(self._library, self._memo, graph)
             bound: dict[str, Value] = {}
             for name, shape in feeds_shapes.items():
-                signature = self.inputs.get(name) or defaults[name]
-                bound[name] = self._bind(tracer.graph, name, tuple(int(d) for d in shape), signature)
+                signature = self.inputs.get(self._owner(name)) or defaults[name]
+                if shape is None:
+                    continue
+                if signature.dtype == np.dtype(object):
+                    if values is None or name not in values:
+                        raise InputError(f"input {name!r} holds strings, whose values are needed")
+                    bound[name] = tracer.graph.constant(values[name], name=name)
+                else:
+                    bound[name] = self._bind(tracer.graph, name, tuple(int(d) for d in shape), signature)
             for name, array in (values or {}).items():
                 if name not in bound:
                     raise InputError(f"a value is given for {name!r}, which is not among the inputs")
+                if bound[name].data is not None:
+                    continue
                 data = np.asarray(array, bound[name].dtype)
                 if data.shape != bound[name].shape:
                     raise InputError(
                         f"the value given for {name!r} has shape {list(data.shape)}, not {list(bound[name].shape)}"
                     )
                 bound[name] = tracer.graph.constant(data, name=name)
-            return tracer.run(self._root, bound, self._opsets)
+            items: dict[str, Item] = dict(bound)
+            for name, signature in self.inputs.items():
+                if signature.kind != "tensor" and name not in bound:
+                    held = [v for n, v in bound.items() if self._owner(n) == name]
+                    items[name] = held if "sequence" in signature.kind and name not in feeds_shapes else None
+            return tracer.run(self._root, items, self._opsets, self._fixed)
+
+    def _owner(self, name: str) -> str:
+        """The input that ``name`` is, or that it is an item of."""
+        whole = name.rpartition("[")[0]
+        return whole if name not in self.inputs and whole in self.inputs and name.endswith("]") else name
 
     def append(
         self, graph: Graph, given: Mapping[str, Value], training: TrainingMode | None = None

@@ -189,13 +189,28 @@ def parse_function(proto: onnx.FunctionProto, external: ExternalData, opsets: di
 
 
 def signature(info: onnx.ValueInfoProto) -> ShapeDtype:
-    """Shape and dtype that the model declares; non-tensor types have neither."""
-    kind = info.type.WhichOneof("value")
+    """Shape, dtype and kind that the model declares; sparse tensors and maps have neither."""
+    return _typed(info.type, info)
+
+
+def _typed(proto: onnx.TypeProto, info: onnx.ValueInfoProto, depth: int = 0) -> ShapeDtype:
+    kind = proto.WhichOneof("value")
+    if kind in ("sequence_type", "optional_type") and depth < 2:
+        inner = _typed(getattr(proto, kind).elem_type, info, depth + 1)
+        name = kind.removesuffix("_type")
+        if inner.kind == "tensor":
+            return ShapeDtype(None, inner.dtype, name)
+        if (name, inner.kind) == ("optional", "sequence"):
+            return ShapeDtype(None, inner.dtype, "optional sequence")
     if kind != "tensor_type":
         return ShapeDtype(None, None)
-    tensor = info.type.tensor_type
-    string = tensor.elem_type in (onnx.TensorProto.UNDEFINED, onnx.TensorProto.STRING)
-    dtype = None if string else dtype_of(tensor.elem_type, f"value {info.name!r}")
+    tensor = proto.tensor_type
+    if tensor.elem_type == onnx.TensorProto.UNDEFINED:
+        dtype = None
+    elif tensor.elem_type == onnx.TensorProto.STRING:
+        dtype = np.dtype(object)
+    else:
+        dtype = dtype_of(tensor.elem_type, f"value {info.name!r}")
     if not tensor.HasField("shape"):
         return ShapeDtype(None, dtype)
     dims: list[Dim] = []

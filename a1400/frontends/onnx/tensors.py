@@ -79,7 +79,7 @@ def tensor_array(proto: onnx.TensorProto, external: ExternalData, where: str) ->
     if proto.data_type == _T.STRING:
         _require_count(where, len(proto.string_data), count)
         strings = np.empty(count, object)
-        strings[:] = [bytes(s) for s in proto.string_data]
+        strings[:] = [bytes(s).decode("utf-8", "surrogateescape") for s in proto.string_data]
         return strings.reshape(shape)
     dtype = dtype_of(proto.data_type, where)
     bits = _PACKED.get(proto.data_type, 0)

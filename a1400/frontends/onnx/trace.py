@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,9 +12,10 @@ import numpy as np
 from a1400 import dtypes
 from a1400.errors import A1400Error, GraphError, UnsupportedOpError
 from a1400.frontends.errors import NeedsValue
-from a1400.frontends.onnx.context import Ctx, Item
+from a1400.frontends.onnx.context import Ctx, Item, Spelled
 from a1400.frontends.onnx.definitions import Attr, FunctionDef, GraphDef, NodeDef
 from a1400.frontends.onnx.fold import FoldMemo
+from a1400.frontends.onnx.host_work import HostWork
 from a1400.frontends.onnx.library import MAX_NODES, Library
 from a1400.frontends.onnx.ops.registry import Translator
 from a1400.frontends.onnx.training import TrainingMode
@@ -55,11 +56,20 @@ class Tracer:
         self.library, self.memo = library, memo
         self.graph, self.training = graph, training
         self._count = 0
+        self._host = HostWork(graph, (), ())
 
-    def run(self, root: GraphDef, inputs: dict[str, Value], opsets: dict[str, int]) -> Graph:
-        """Translate ``root`` with ``inputs`` bound into a graph of its own; returns it finished."""
-        for name, value in self.translate(root, inputs, opsets).items():
-            self.graph.output(name, value)
+    def run(
+        self, root: GraphDef, inputs: dict[str, Item], opsets: dict[str, int], fixed: Collection[str] = ()
+    ) -> Graph:
+        """Translate ``root`` with ``inputs`` bound into a graph of its own; returns it finished.
+
+        Inputs that are constants hold values of one run; for ``fixed`` see :class:`HostWork`.
+        """
+        self._host = HostWork(self.graph, inputs.values(), fixed)
+        results = {name: self._placed(name, item) for name, item in self._outputs(root, inputs, opsets).items()}
+        if not all(isinstance(place, str) for place in results.values()):
+            self.graph.results = results
+        self.graph.signature = tuple(self._host.trail)
         self.graph.remove_dead()
         for node in self.graph.nodes:
             for value in node.outputs:
@@ -71,16 +81,35 @@ class Tracer:
 
     def translate(self, root: GraphDef, inputs: dict[str, Value], opsets: dict[str, int]) -> dict[str, Value]:
         """Append ``root`` to the graph, with ``inputs`` (initializers too) bound; returns its outputs."""
-        scope = Scope()
-        for name, value in inputs.items():
-            scope[name] = value
         outputs: dict[str, Value] = {}
-        for name, item in zip(root.outputs, self.body(root, scope, Frame(opsets))):
+        for name, item in self._outputs(root, dict(inputs), opsets).items():
             if not isinstance(item, Value):
-                raise UnsupportedOpError(f"output {name!r} is not a tensor; sequences and optionals cannot be outputs")
+                raise UnsupportedOpError(f"output {name!r} is a sequence or an optional, which cannot be trained")
             outputs[name] = item
-        self.graph.source = ()
         return outputs
+
+    def _outputs(self, root: GraphDef, inputs: dict[str, Item], opsets: dict[str, int]) -> dict[str, Item]:
+        scope = Scope()
+        for name, item in inputs.items():
+            scope[name] = item
+        items = dict(zip(root.outputs, self.body(root, scope, Frame(opsets))))
+        self.graph.source = ()
+        return items
+
+    def _placed(self, name: str, item: Item) -> Any:
+        """Declare what output ``name`` is made of; how :attr:`Graph.results` names it."""
+        if item is None:
+            return None
+        if isinstance(item, list):
+            return [self._placed(f"{name}[{i}]", part) for i, part in enumerate(item)]
+        if isinstance(item, Spelled):
+            return self._placed(name, item.places), item.table
+        if item.dtype == np.dtype(object):
+            if item.data is None:
+                raise UnsupportedOpError(f"output {name!r} holds strings that are only known at run time")
+            return item.data
+        self.graph.output(name, item)
+        return name
 
     def body(self, graph: GraphDef, scope: Scope, frame: Frame) -> list[Item]:
         """Translate the nodes of a graph or subgraph into ``scope``; returns its outputs."""
@@ -126,6 +155,9 @@ class Tracer:
             text = f"node {label!r} ({node.qualified}) is malformed: {type(error).__name__}: {error}"
             raise GraphError(text) from error
         self.graph.source = (label,)
+        if self._host.begun:
+            read = [scope[name] for name in (*node.inputs, *node.captured) if name]
+            outputs = self._host.note(node, label, read, outputs)
         for i, name in enumerate(node.outputs):
             if not name:
                 continue

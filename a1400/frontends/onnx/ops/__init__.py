@@ -14,6 +14,7 @@ from a1400.frontends.onnx.ops import (  # noqa: F401 - importing a family regist
     grams,
     indexing,
     integer_products,
+    labels,
     linear,
     logic,
     movement,
@@ -28,6 +29,7 @@ from a1400.frontends.onnx.ops import (  # noqa: F401 - importing a family regist
     sequences,
     shapes,
     signal,
+    strings,
     training_steps,
     windows_back,
 )

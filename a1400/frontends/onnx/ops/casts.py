@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import ml_dtypes
 import numpy as np
+import onnx
 
 from a1400 import dtypes
 from a1400.errors import GraphError
 from a1400.frontends.onnx.context import Ctx
 from a1400.frontends.onnx.ops.registry import translates
+from a1400.frontends.onnx.ops.strings import OBJECT, numbers, written
 from a1400.frontends.onnx.tensors import dtype_of
 from a1400.graph.graph import Value
 
@@ -19,7 +21,8 @@ _POWERS = np.dtype(ml_dtypes.float8_e8m0fnu)
 @translates("Cast")
 def cast(c: Ctx) -> Value:
     """Conversion to the type in attribute ``to``."""
-    return converted(c, c[0], dtype_of(c.integer("to"), "the result"))
+    to = c.integer("to")
+    return converted(c, c[0], OBJECT if to == onnx.TensorProto.STRING else dtype_of(to, "the result"))
 
 
 @translates("CastLike")
@@ -30,7 +33,13 @@ def cast_like(c: Ctx) -> Value:
 
 def converted(c: Ctx, x: Value, to: np.dtype) -> Value:
     """``x`` as ``to``; the node's ``saturate`` and ``round_mode`` say what becomes of what 8-bit floats do not hold."""
-    if x.dtype == to or not dtypes.is_low(to) or not dtypes.is_float(to):
+    if x.dtype == to:
+        return x
+    if to == OBJECT:
+        return c.const(written(c.need_value(x, "what to write as strings", 0)))
+    if x.dtype == OBJECT:
+        return c.const(numbers(c.need_value(x, "what the strings say", 0), to))
+    if not dtypes.is_low(to) or not dtypes.is_float(to):
         return c.cast(x, to)
     x = x if x.dtype == np.float64 else c.cast(x, F32)
     saturates = c.flag("saturate", True)

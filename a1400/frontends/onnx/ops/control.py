@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from a1400.errors import GraphError
@@ -9,6 +12,9 @@ from a1400.frontends.onnx.context import Ctx, Item
 from a1400.frontends.onnx.ops.logic import select
 from a1400.frontends.onnx.ops.registry import translates
 from a1400.graph.graph import Value
+
+if TYPE_CHECKING:
+    from a1400.frontends.onnx.trace import Scope
 
 #: iterations that are still worth unrolling
 _MAX_TRIPS = 4096
@@ -71,6 +77,64 @@ def loop(c: Ctx) -> object:
     return (*state, *(_stack(c, s) for s in scans))
 
 
+def _picked(c: Ctx, x: Value, axis: int, at: int) -> Value:
+    """One slice of ``x``, its axis gone."""
+    return c.reshape(c.slice(x, axis, at, 1), (*x.shape[:axis], *x.shape[axis + 1 :]))
+
+
+def _steps(
+    c: Ctx, scope: Scope, state: list[Item], total: int, pieces: Callable[[int], list[Value]]
+) -> tuple[list[Item], list[list[Value]]]:
+    """The body run ``total`` times on ``pieces(t)``: the last state, and what each step gave."""
+    body = c.subgraph("body")
+    scans: list[list[Value]] = [[] for _ in range(len(body.outputs) - len(state))]
+    for t in range(total):
+        results = c.tracer.subgraph(body, scope, c.frame, [*state, *pieces(t)])
+        state = results[: len(state)]
+        for list_, value in zip(scans, results[len(state) :]):
+            if not isinstance(value, Value):
+                raise GraphError("a scan collects tensors only")
+            list_.append(value)
+    return state, scans
+
+
+@translates("Scan", since=8)
+def batched_scan(c: Ctx) -> object:
+    """The form of opset 8: axis 0 is a batch, axis 1 is scanned; behind an item's own length outputs are zero."""
+    values, scope = [c[i] for i in range(1, len(c))], c.tracer.scope
+    split = len(values) - c.integer("num_scan_inputs")
+    backs = c.ints("directions") or (0,) * (len(values) - split)
+    batches, steps = {v.shape[0] for v in values}, {v.shape[1] for v in values[split:]}
+    if len(batches) != 1 or len(steps) != 1:
+        raise GraphError(f"batches of {sorted(batches)} and scanned axes of {sorted(steps)} items do not go together")
+    batch, longest = batches.pop(), steps.pop()
+    lengths = (longest,) * batch if c.opt(0) is None else c.need_ints(0, "the lengths of the sequences")
+    if not batch or len(lengths) != batch or not all(0 < n <= longest for n in lengths):
+        raise c.unsupported(f"a scan of {batch} sequences over {list(lengths)} of {longest} steps is not supported")
+    if sum(lengths) > _MAX_TRIPS:
+        raise c.unsupported(f"a scan over {sum(lengths)} steps is not supported")
+    rows: list[list[Value]] = []
+    for b, length in enumerate(lengths):
+        items = [_picked(c, v, 0, b) for v in values]
+
+        def pieces(t: int, items: list[Value] = items, length: int = length) -> list[Value]:
+            return [_picked(c, x, 0, length - 1 - t if back else t) for x, back in zip(items[split:], backs)]
+
+        state, scans = _steps(c, scope, list(items[:split]), length, pieces)
+        if not all(isinstance(item, Value) for item in state):
+            raise GraphError("a scan of opset 8 keeps tensors only")
+        stacked = [_padded(c, _stack(c, scan), longest) for scan in scans]
+        rows.append([*(item for item in state if isinstance(item, Value)), *stacked])
+    return tuple(_stack(c, list(column)) for column in zip(*rows))
+
+
+def _padded(c: Ctx, x: Value, size: int) -> Value:
+    """``x`` with zeros behind it up to ``size`` along axis 0."""
+    if x.shape[0] == size:
+        return x
+    return c.concat([x, c.expand(c.scalar(0, x), (size - x.shape[0], *x.shape[1:]))], 0)
+
+
 @translates("Scan", since=9)
 def scan(c: Ctx) -> object:
     """Unrolled over the scanned axis."""
@@ -89,18 +153,11 @@ def scan(c: Ctx) -> object:
     total = steps.pop()
     if not 0 < total <= _MAX_TRIPS:
         raise c.unsupported(f"a scan over {total} steps is not supported")
-    scans: list[list[Value]] = [[] for _ in range(outputs)]
-    for t in range(total):
-        pieces = []
-        for x, a, back in zip(sources, axes, in_back):
-            piece = c.slice(x, a, total - 1 - t if back else t, 1)
-            pieces.append(c.reshape(piece, (*x.shape[:a], *x.shape[a + 1 :])))
-        results = c.tracer.subgraph(body, scope, c.frame, [*state, *pieces])
-        state = results[: len(state)]
-        for list_, value in zip(scans, results[len(state) :]):
-            if not isinstance(value, Value):
-                raise GraphError("a scan collects tensors only")
-            list_.append(value)
+
+    def pieces(t: int) -> list[Value]:
+        return [_picked(c, x, a, total - 1 - t if back else t) for x, a, back in zip(sources, axes, in_back)]
+
+    state, scans = _steps(c, scope, state, total, pieces)
     stacked = []
     for list_, axis, back in zip(scans, out_axes, out_back):
         ordered = list_[::-1] if back else list_

@@ -18,13 +18,11 @@ def constant(c: Ctx) -> Value:
     """A tensor, number or list kept in an attribute."""
     for name, dtype in (
         ("value", None), ("sparse_value", None), ("value_float", np.float32), ("value_int", np.int64),
-        ("value_floats", np.float32), ("value_ints", np.int64),
+        ("value_floats", np.float32), ("value_ints", np.int64), ("value_string", object), ("value_strings", object),
     ):  # fmt: skip
         value = c.attr(name)
         if value is not None:
             array = np.asarray(value, dtype)
-            if array.dtype == object:
-                raise c.unsupported("string constants are not supported")
             return c.const(array)
     raise c.unsupported("this kind of constant is not supported")
 

@@ -17,7 +17,7 @@ def _pool(c: Ctx) -> list[np.ndarray]:
     words, texts = c.ints("pool_int64s"), c.attr("pool_strings", None, tuple)
     if (words is None) == (texts is None):
         raise GraphError("a pool of either numbers or strings is needed")
-    pool = np.array(words, np.int64) if texts is None else np.array([t.encode() for t in texts], object)
+    pool = np.array(words, np.int64) if texts is None else np.array(texts, object)
     starts = [*(c.ints("ngram_counts") or ()), pool.size]
     grams = []
     for n, (start, end) in enumerate(pairwise(starts), 1):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from a1400.errors import GraphError
-from a1400.frontends.onnx.context import Ctx
+from a1400.frontends.onnx.context import Ctx, Item
 from a1400.frontends.onnx.ops.movement import split_parts
 from a1400.frontends.onnx.ops.registry import translates
 from a1400.graph.graph import Value
@@ -102,3 +102,18 @@ def optional_get_element(c: Ctx) -> object:
 def optional_has_element(c: Ctx) -> Value:
     """Whether the optional holds anything."""
     return c.const(np.array(len(c.inputs) > 0 and c.inputs[0] is not None, np.bool_))
+
+
+@translates("SequenceMap")
+def sequence_map(c: Ctx) -> object:
+    """A subgraph run on the items of a sequence, one by one; further sequences go along with it."""
+    body, scope, first = c.subgraph("body"), c.tracer.scope, _sequence(c)
+    for other in c.inputs[1:]:
+        if isinstance(other, list) and len(other) != len(first):
+            raise GraphError(f"sequences of {len(first)} and {len(other)} items cannot be mapped together")
+    results: list[list[Item]] = [[] for _ in body.outputs]
+    for i in range(len(first)):
+        given = [item[i] if isinstance(item, list) else item for item in c.inputs]
+        for column, item in zip(results, c.tracer.subgraph(body, scope, c.frame, given)):
+            column.append(item)
+    return tuple(results)
