@@ -1,8 +1,9 @@
-"""Fourier transforms as matrix products with constant tables, and the mel filter bank."""
+"""Fourier transforms as matrix products with constant tables, long ones in steps, and the mel filter bank."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 
@@ -12,20 +13,24 @@ from a1400.frontends.onnx.ops.registry import translates
 from a1400.frontends.onnx.tensors import dtype_of
 from a1400.graph.graph import Value
 
+#: a transform of real numbers of at most this length is one product with a table
+_DIRECT = 128
+#: rows of the largest table; longer transforms of prime length become convolutions
+_LARGEST_TABLE = 1024
 
-def _tables(c: Ctx, n: int, bins: int, inverse: bool, dtype: np.dtype) -> tuple[Value, Value]:
-    """cos and sin [n, bins] of the transform (the inverse's are scaled)."""
+
+def _tables(c: Ctx, rows: int, columns: int, n: int, forward: bool, dtype: np.dtype) -> tuple[Value, Value]:
+    """cos and sin [rows, columns] of 2 pi row column / n; the sines of a forward transform are negative."""
 
     def angle() -> np.ndarray:
         # the product is reduced as an integer, so that large n lose no accuracy
-        product = np.outer(np.arange(n, dtype=np.int64), np.arange(bins, dtype=np.int64)) % max(n, 1)
+        product = np.outer(np.arange(rows, dtype=np.int64), np.arange(columns, dtype=np.int64)) % max(n, 1)
         return product * (2 * math.pi / n)
 
-    scale, sign = (1 / n, 1.0) if inverse else (1.0, -1.0)
-    key = ("dft", n, bins, inverse, str(dtype))
+    sign, key = -1.0 if forward else 1.0, ("dft", rows, columns, n, forward, str(dtype))
     return (
-        c.table((*key, "cos"), lambda: (np.cos(angle()) * scale).astype(dtype)),
-        c.table((*key, "sin"), lambda: (np.sin(angle()) * (scale * sign)).astype(dtype)),
+        c.table((*key, "cos"), lambda: np.cos(angle()).astype(dtype)),
+        c.table((*key, "sin"), lambda: (np.sin(angle()) * sign).astype(dtype)),
     )
 
 
@@ -46,8 +51,93 @@ def _fit(c: Ctx, x: Value, axis: int, n: int) -> Value:
 
 
 def _transform(c: Ctx, real: Value, imaginary: Value | None, bins: int, inverse: bool) -> tuple[Value, Value]:
-    """Transform along the last axis."""
-    cos, sin = _tables(c, real.shape[-1], bins, inverse, real.dtype)
+    """The first ``bins`` of a transform along the last axis."""
+    n, kept = real.shape[-1], real.dtype
+    if kept.itemsize < 4:
+        real, imaginary = c.cast(real, np.float32), None if imaginary is None else c.cast(imaginary, np.float32)
+    if imaginary is None and n <= _DIRECT:
+        parts = _product(c, real, None, _tables(c, n, bins, n, not inverse, real.dtype))
+    else:
+        if imaginary is None:
+            imaginary = c.expand(c.scalar(0, real), real.shape)
+        parts = tuple(c.slice(v, v.rank - 1, 0, bins) for v in _in_steps(c, real, imaginary, not inverse))
+    if inverse:
+        parts = tuple(c.op("mul", v, c.scalar(1 / n, real)) for v in parts)
+    return c.cast(parts[0], kept), c.cast(parts[1], kept)
+
+
+def _in_steps(c: Ctx, real: Value, imaginary: Value, forward: bool) -> tuple[Value, Value]:
+    """A complex transform along the last axis, decimated in frequency (Gentleman and Sande, 1966).
+
+    With n = a b, j = j1 b + j2 and k = k1 + a k2: transforms of a points over j1, a turn by j2 k1 / n, transforms of b
+    points over j2.  Tables grow with a^2 + b^2 instead of n^2; a and b are split again while that is worth it.
+    """
+    n = real.shape[-1]
+    a = max((d for d in range(1, math.isqrt(n) + 1) if n % d == 0), default=1)
+    if a == 1:
+        if n > _LARGEST_TABLE:
+            return _chirped(c, real, imaginary, forward)
+        return _product(c, real, imaginary, _tables(c, n, n, n, forward, real.dtype))
+    b, lead = n // a, real.shape[:-1]
+    swapped = (*range(len(lead)), len(lead) + 1, len(lead))
+
+    def over_first(*parts: Value) -> tuple[Value, ...]:
+        return tuple(c.transpose(c.reshape(v, (*lead, a, b)), swapped) for v in parts)
+
+    parts = _in_steps_of(c, *over_first(real, imaginary), forward)  # [..., j2, k1]
+    turned = _turned(c, parts, _tables(c, b, a, n, forward, real.dtype))
+    re, im = _in_steps_of(c, *(c.transpose(v, swapped) for v in turned), forward)  # [..., k1, k2]
+    done = tuple(c.reshape(c.transpose(v, swapped), (*lead, n)) for v in (re, im))
+    return done[0], done[1]
+
+
+def _in_steps_of(c: Ctx, real: Value, imaginary: Value, forward: bool) -> tuple[Value, Value]:
+    """One of the two transforms of a step: split again where its table would be large."""
+    n = real.shape[-1]
+    if n > _DIRECT:
+        return _in_steps(c, real, imaginary, forward)
+    return _product(c, real, imaginary, _tables(c, n, n, n, forward, real.dtype))
+
+
+def _chirped(c: Ctx, real: Value, imaginary: Value, forward: bool) -> tuple[Value, Value]:
+    """A transform of any length as a convolution, by 2 j k = j^2 + k^2 - (k - j)^2 (Bluestein, 1970)."""
+    n = real.shape[-1]
+    m, sign = 1 << (2 * n - 2).bit_length(), -1 if forward else 1
+
+    def chirp() -> np.ndarray:
+        squares = np.array([k * k % (2 * n) for k in range(n)])  # Python's integers: these do not overflow
+        return np.exp(1j * sign * math.pi / n * squares)
+
+    def spectrum() -> np.ndarray:
+        around = np.zeros(m, complex)
+        around[:n] = chirp().conj()
+        around[m - n + 1 :] = around[1:n][::-1]
+        return np.fft.fft(around) / m
+
+    def turned(parts: tuple[Value, Value], what: str, make: Callable[[], np.ndarray]) -> tuple[Value, Value]:
+        key = ("chirp", what, n, forward, str(real.dtype))
+        cos = c.table((*key, "cos"), lambda: make().real.astype(real.dtype))
+        sin = c.table((*key, "sin"), lambda: make().imag.astype(real.dtype))
+        return _turned(c, parts, (cos, sin))
+
+    parts = turned((real, imaginary), "in", chirp)
+    padded = _in_steps(c, _fit(c, parts[0], real.rank - 1, m), _fit(c, parts[1], real.rank - 1, m), True)
+    parts = _in_steps(c, *turned(padded, "spectrum", spectrum), False)
+    return turned((_fit(c, parts[0], real.rank - 1, n), _fit(c, parts[1], real.rank - 1, n)), "in", chirp)
+
+
+def _turned(c: Ctx, parts: tuple[Value, Value], by: tuple[Value, Value]) -> tuple[Value, Value]:
+    """Complex numbers times complex numbers, element by element."""
+    (re, im), (cos, sin) = parts, by
+    return (
+        c.op("sub", c.op("mul", re, cos), c.op("mul", im, sin)),
+        c.op("add", c.op("mul", re, sin), c.op("mul", im, cos)),
+    )
+
+
+def _product(c: Ctx, real: Value, imaginary: Value | None, tables: tuple[Value, Value]) -> tuple[Value, Value]:
+    """(real + i imaginary) times the table, along the last axis."""
+    cos, sin = tables
     re, im = c.op("matmul", real, cos), c.op("matmul", real, sin)
     if imaginary is not None:
         re = c.op("sub", re, c.op("matmul", imaginary, sin))
