@@ -90,11 +90,11 @@ def run(
 ) -> list[Result]:  # fmt: skip
     """Results by name on ``device`` (an id; empty: the best) of the cases that ``part`` (number, of how many) takes.
 
-    ``names`` (None: all but the ImageNet models, whose answers take the NumPy reference minutes) are the cases to part.
+    ``names`` (None: all) are the cases to part.
     ``environment`` is set for the workers.
     """
     first = Worker(device, environment or {})
-    wanted = [n for n, kind in first.kinds.items() if kind != "Real"] if names is None else list(names)
+    wanted = list(first.kinds) if names is None else list(names)
     unknown = sorted(set(wanted) - set(first.kinds))
     if unknown:
         first.close()
