@@ -3,21 +3,33 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from a1400.engine.lowering import Launch
 from a1400.engine.plan import Plan
 
 
 @dataclass
 class Explanation:
-    """The story of one plan; ``str()`` is a table for people, :meth:`to_dict` the same for programs."""
+    """The story of one run's plans, several where a model runs in parts; ``str()`` is a table for people,
+    :meth:`to_dict` the same for programs.
+
+    ``kept`` is, for a model in parts, how many parts are kept and how many at most.
+    """
 
     model: str
     device: str
     model_nodes: dict[str, str]
-    plan: Plan
+    plans: Sequence[Plan]
     precision: str = "fp32"
+    kept: tuple[int, int] | None = None
+
+    @property
+    def launches(self) -> list[Launch]:
+        """The launches of all plans, in order."""
+        return [launch for plan in self.plans for launch in plan.launches]
 
     def placement(self) -> dict[str, str]:
         """Model node -> where it runs.
@@ -26,19 +38,26 @@ class Explanation:
         arithmetic of shapes), ``folded`` (known before the run) or ``view`` (no work).
         """
         kernels: dict[str, list[str]] = {}
-        for launch in self.plan.launches:
+        for launch in self.launches:
             for source in launch.sources:
                 kernels.setdefault(source, []).append(f"{launch.call.spec.name}/{launch.call.variant.name}")
-        alive = {source for node in self.plan.graph.nodes for source in node.sources}
+        alive = {source for plan in self.plans for node in plan.graph.nodes for source in node.sources}
+        on_host = {name for plan in self.plans for name in plan.graph.on_host}
         result = {}
         for name in self.model_nodes:
             if name in kernels:
                 result[name] = "device: " + ", ".join(dict.fromkeys(kernels[name]))
-            elif name in self.plan.graph.on_host:
+            elif name in on_host:
                 result[name] = "host"
             else:
                 result[name] = "view" if name in alive else "folded"
         return result
+
+    def parts(self) -> dict[str, Any] | None:
+        """JSON-ready, for a model that runs in parts: launches of each, how many are kept and how many at most."""
+        if self.kept is None:
+            return None
+        return {"launches": [len(plan.launches) for plan in self.plans], "kept": self.kept[0], "limit": self.kept[1]}
 
     def precision_facts(self) -> dict[str, Any]:
         """JSON-ready: the precision asked for and what came of it.
@@ -47,17 +66,19 @@ class Explanation:
         round their operands so, with the model nodes they serve.
         """
         facts: dict[str, Any] = {"asked": self.precision}
-        if self.plan.report.narrowing is not None:
-            facts |= self.plan.report.narrowing.to_dict()
+        for plan in self.plans[:1]:
+            if plan.report.narrowing is not None:
+                facts |= plan.report.narrowing.to_dict()
         if self.precision == "tf32":
-            rounding = [x for x in self.plan.launches if x.call.variant.precision == "tf32"]
+            rounding = [x for x in self.launches if x.call.variant.precision == "tf32"]
             facts["tf32_kernels"] = dict(Counter(f"{x.call.spec.name}/{x.call.variant.name}" for x in rounding))
             facts["tf32_nodes"] = list(dict.fromkeys(source for x in rounding for source in x.sources))
         return facts
 
     def _precision_text(self) -> str:
-        if self.plan.report.narrowing is not None:
-            return f"precision {self.precision}: {self.plan.report.narrowing}"
+        told = [str(plan.report.narrowing) for plan in self.plans if plan.report.narrowing is not None]
+        if told:
+            return f"precision {self.precision}: {'; then '.join(told)}"
         if self.precision != "tf32":
             return f"precision {self.precision}"
         kernels = self.precision_facts()["tf32_kernels"]
@@ -65,21 +86,32 @@ class Explanation:
             return "precision tf32: no kernel for this device and model rounds to tf32, all compute in float32"
         return "precision tf32: rounded in " + ", ".join(f"{n} launches of {k}" for k, n in kernels.items())
 
+    def _parts_text(self) -> list[str]:
+        parts = self.parts()
+        if parts is None:
+            return []
+        return [
+            f"shapes depend on what tensors hold: {len(parts['launches'])} parts with a value read after each but the "
+            f"last, of {', '.join(map(str, parts['launches']))} launches; parts are kept by these values, "
+            f"{parts['kept']} now and {parts['limit']} at most"
+        ]
+
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready: counts, passes, precision, kernels by number of launches, and the placement of each node."""
         placement = self.placement()
-        launches = Counter(f"{x.call.spec.name}/{x.call.variant.name}" for x in self.plan.launches)
+        launches = Counter(f"{x.call.spec.name}/{x.call.variant.name}" for x in self.launches)
         return {
             "model": self.model,
             "device": self.device,
             "nodes_in_model": len(self.model_nodes),
-            "nodes_after_optimization": len(self.plan.graph.nodes),
-            "launches": len(self.plan.launches),
-            "programs": len(self.plan.programs),
+            "nodes_after_optimization": sum(len(plan.graph.nodes) for plan in self.plans),
+            "launches": len(self.launches),
+            "programs": len({key for plan in self.plans for key in plan.programs}),
             "host_nodes": sum(place.startswith("host") for place in placement.values()),
             "precision": self.precision_facts(),
-            "passes": self.plan.report.to_dict(),
+            "passes": [entry for plan in self.plans for entry in plan.report.to_dict()],
             "kernels": dict(launches.most_common()),
+            "parts": self.parts(),
             "placement": {n: {"op": self.model_nodes[n], "where": place} for n, place in placement.items()},
         }
 
@@ -92,6 +124,7 @@ class Explanation:
             f"{d['launches']} launches of {d['programs']} programs",
             "where the model's nodes run: " + ", ".join(f"{k} {n}" for k, n in places.most_common()),
             self._precision_text(),
+            *self._parts_text(),
             "",
             "pass                     rewrites   nodes",
         ]

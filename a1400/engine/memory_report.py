@@ -21,12 +21,16 @@ class MemoryReport:
     states: int = 0
 
     @classmethod
-    def of(cls, entry: PlanEntry) -> MemoryReport:
-        """What the plan of ``entry`` needs."""
-        plan = entry.plan
+    def of(cls, *entries: PlanEntry) -> MemoryReport:
+        """What the plan of an entry needs, or those of several together; inputs and outputs count what passes between
+        them."""
+        plans = [entry.plan for entry in entries]
+        weights = {id(s): s.nbytes for plan in plans for s in plan.used("weight")}
         return cls(
-            plan.arena.total, plan.arena.naive, plan.weight_bytes, sum(s.nbytes for s in plan.used("input")),
-            sum(s.nbytes for s in plan.used("output")), entry.contexts, plan.state_bytes,
+            sum(plan.arena.total for plan in plans), sum(plan.arena.naive for plan in plans), sum(weights.values()),
+            sum(s.nbytes for plan in plans for s in plan.used("input")),
+            sum(s.nbytes for plan in plans for s in plan.used("output")), sum(e.contexts for e in entries),
+            sum(plan.state_bytes for plan in plans),
         )  # fmt: skip
 
     def to_dict(self) -> dict[str, int]:

@@ -6,24 +6,26 @@ import math
 import threading
 from collections import OrderedDict
 from collections.abc import Collection, Mapping, Sequence
+from functools import partial
 from os import PathLike
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from a1400.backends.base import Device, DeviceInfo
+from a1400.engine.chain import PART_LIMIT, Chain
 from a1400.engine.contexts import PlanEntry, host_memory, out_of_host_memory
 from a1400.engine.device_array import DeviceArray, adopt
 from a1400.engine.executor import DeviceWeights
 from a1400.engine.explain import Explanation
 from a1400.engine.feeds import as_array, check_shape
 from a1400.engine.memory_report import MemoryReport
-from a1400.engine.plan import Plan, make_plan
+from a1400.engine.plan import make_plan
 from a1400.engine.source import Source, TensorInfo
 from a1400.engine.structures import assembled, leaves, parts, texts
 from a1400.engine.weight_store import WeightStore
 from a1400.errors import InputError
-from a1400.frontends.errors import NeedsValue
+from a1400.frontends.errors import NeedsRun, NeedsValue
 from a1400.graph.graph import MAX_ELEMENTS, Graph
 from a1400.optimizer import PASSES, PRECISIONS, optimize
 
@@ -57,7 +59,7 @@ class Model:
         self._memo: dict[Any, Any] = {}
         self._steering: set[str] = set()  # inputs whose values decide shapes
         self._plain = all(getattr(info, "is_plain", True) for info in source.inputs.values())
-        self._plans: OrderedDict[Any, PlanEntry] = OrderedDict()
+        self._plans: OrderedDict[Any, PlanEntry | Chain] = OrderedDict()
         self._recent: tuple[tuple[tuple[str, np.dtype, tuple[int, ...]], ...], PlanEntry] | None = None
         self._lock = threading.Lock()
         self._planning = threading.Lock()
@@ -112,13 +114,19 @@ class Model:
         entry = self._again(feeds)
         if entry is None:
             feeds = self._check(feeds)
-            entry, feeds, structure = self._ready(feeds)
+            found, feeds, structure = self._ready(feeds)
+            while isinstance(found, Chain):
+                try:
+                    return found.run(feeds, on_device)
+                except NeedsValue as need:
+                    self._steer(need)
+                    found, feeds, structure = self._ready(feeds)
+            entry = found
             if self._plain:
                 self._recent = (tuple((n, a.dtype, a.shape) for n, a in feeds.items()), entry)
         else:
             structure = entry.plan.graph.results
-        if entry.maps:
-            self._source.check(entry.maps)
+        self._check_files(entry)
         context = entry.take()
         try:
             if structure is None:
@@ -128,6 +136,10 @@ class Model:
             raise out_of_host_memory(error) from None
         finally:
             entry.give_back(context)
+
+    def _check_files(self, entry: PlanEntry) -> None:
+        if entry.maps:
+            self._source.check(entry.maps)
 
     def _again(self, feeds: Any) -> PlanEntry | None:
         """The latest plan, where ``feeds`` are dense NumPy arrays of its very shapes and dtypes: the usual case."""
@@ -172,14 +184,23 @@ class Model:
         """Make the plan and compile its programs ahead of the first run.
 
         ``shapes`` gives for each input an array, or a shape as a tuple; what :meth:`run` takes where an input is
-        strings, a sequence or an optional.
+        strings, a sequence or an optional.  Of a model whose shapes depend on what tensors hold it is the part in front
+        of the first such value that is made.
         """
         arrays = {}
         for name, value in self._named(shapes).items():
             shape = isinstance(value, (tuple, list)) and getattr(self._source.inputs[name], "is_plain", True)
             arrays[name] = self._zeros(name, value) if shape else value
-        with self._ready(self._check(arrays))[0].context():
-            pass
+        feeds = self._check(arrays)
+        while True:
+            found = self._ready(feeds)[0]
+            if isinstance(found, PlanEntry):
+                with found.context():
+                    return
+            try:
+                return found.begin(feeds)
+            except NeedsValue as need:
+                self._steer(need)
 
     def _unknown(self, name: str) -> bool:
         raise InputError(f"the model has no input {name!r}; its inputs are {', '.join(self._source.inputs)}")
@@ -231,30 +252,41 @@ class Model:
         """Names of those of ``arrays`` whose values decide shapes."""
         return sorted(n for n in self._steering if arrays.get(n) is not None)
 
-    def _ready(self, arrays: dict[str, Any]) -> tuple[PlanEntry, dict[str, Any], dict[str, Any] | None]:
+    def _ready(self, arrays: dict[str, Any]) -> tuple[PlanEntry | Chain, dict[str, Any], dict[str, Any] | None]:
         """The plan for ``arrays``, what it is fed with, and what the outputs are made of (see :class:`Graph`)."""
-        if self._plain or not texts(arrays):
-            entry = self._entry(arrays)
-            return entry, arrays, entry.plan.graph.results
+        words = {} if self._plain else texts(arrays)
+        if not words:
+            found = self._entry(arrays)
+            return found, arrays, None if isinstance(found, Chain) else found.plan.graph.results
+        # a plan serves all texts that give its graph; a chain, whose later parts are not traced yet, these very texts
+        said = (Chain, *((n, *a.ravel()) for n, a in words.items()))
         with self._planning, host_memory():
-            graph = self._trace(arrays)  # that is the work on strings
+            with self._lock:
+                known = self._plans.get(self._key(arrays, said))
+            if known is not None:
+                return known, arrays, None
+            try:
+                graph = self._trace(arrays)  # that is the work on strings
+            except NeedsRun:
+                chain = self._chain(arrays)
+                self._keep(self._key(arrays, said), chain)
+                return chain, arrays, None
             told, results = graph.told, graph.results
             key = self._key(arrays, graph.signature)
             with self._lock:
-                found = self._plans.get(key)
-            if found is None:
-                found = PlanEntry(self._planned(graph), self._device, self._weights, self._make_room)
-            self._keep(key, found)
-        return found, {**arrays, **told}, results
+                known = self._plans.get(key)
+            entry = known if isinstance(known, PlanEntry) else self._plan(graph)
+            self._keep(key, entry)
+        return entry, {**arrays, **told}, results
 
-    def _keep(self, key: tuple[Any, ...], entry: PlanEntry) -> None:
+    def _keep(self, key: tuple[Any, ...], entry: PlanEntry | Chain) -> None:
         with self._lock:
             self._plans[key] = entry
             self._plans.move_to_end(key)
             while len(self._plans) > PLAN_LIMIT:
                 self._plans.popitem(last=False)
 
-    def _entry(self, arrays: Mapping[str, Any]) -> PlanEntry:
+    def _entry(self, arrays: Mapping[str, Any]) -> PlanEntry | Chain:
         key = self._key(arrays)
         with self._lock:
             entry = self._plans.get(key)
@@ -266,41 +298,61 @@ class Model:
                 entry = self._plans.get(key)
             if entry is None:
                 with host_memory():
-                    plan = self._planned(self._trace(arrays))
-                    entry = PlanEntry(plan, self._device, self._weights, self._make_room)
+                    entry = self._make(arrays)
                 # tracing may have found that more input values matter: the key is taken afresh
                 self._keep(self._key(arrays), entry)
         return entry
 
-    def _planned(self, graph: Graph) -> Plan:
+    def _make(self, arrays: Mapping[str, Any]) -> PlanEntry | Chain:
+        try:
+            return self._plan(self._trace(arrays))
+        except NeedsRun:
+            return self._chain(arrays)
+
+    def _chain(self, arrays: Mapping[str, Any]) -> Chain:
+        trace = partial(self._source.graph, *self._known(arrays))
+        return Chain(trace, self._plan, self._check_files, self._planning)
+
+    def _known(self, arrays: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+        """What a trace is told: the shapes, and the values that steer them or are strings."""
+        values = {n: np.asarray(arrays[n]) for n in self._steered(arrays)} | texts(arrays)
+        return {n: None if a is None else a.shape for n, a in arrays.items()}, values
+
+    def _trace(self, arrays: Mapping[str, Any]) -> Graph:
+        """Trace; inputs whose values turn out to steer shapes become part of the plan's key from then on."""
+        while True:
+            try:
+                return self._source.graph(*self._known(arrays))
+            except NeedsValue as need:
+                self._steer(need)
+
+    def _steer(self, need: NeedsValue) -> None:
+        """Let the values of the inputs that ``need`` names be part of the plan's key; raises it if they are."""
+        if set(need.inputs) <= self._steering:
+            raise need
+        self._steering |= set(need.inputs)
+
+    def _plan(self, graph: Graph) -> PlanEntry:
         if len(self._memo) > MEMO_LIMIT:
             self._memo.clear()
         report = optimize(
             graph, disable=self._disable, memo=self._memo, info=self._device.info, precision=self._precision
         )
         allow = frozenset({"tf32"}) if self._precision == "tf32" else frozenset[str]()
-        return make_plan(graph, report, self._device, self._store, self._memory_limit, allow)
-
-    def _trace(self, arrays: Mapping[str, Any]) -> Graph:
-        """Trace; inputs whose values turn out to steer shapes become part of the plan's key from then on."""
-        shapes = {n: None if a is None else a.shape for n, a in arrays.items()}
-        while True:
-            try:
-                known = {n: np.asarray(arrays[n]) for n in self._steered(arrays)}
-                return self._source.graph(shapes, known | texts(arrays))
-            except NeedsValue as need:
-                if set(need.inputs) <= self._steering:
-                    raise
-                self._steering |= set(need.inputs)
+        plan = make_plan(graph, report, self._device, self._store, self._memory_limit, allow)
+        return PlanEntry(plan, self._device, self._weights, self._make_room)
 
     def _make_room(self, wanting: PlanEntry) -> bool:
         """Free the idle contexts of other plans; whether there were any."""
         with self._lock:
-            others = [entry for entry in self._plans.values() if entry is not wanting]
+            known = list(self._plans.values())
+        entries = [e for found in known for e in (found.entries() if isinstance(found, Chain) else (found,))]
+        others = [entry for entry in entries if entry is not wanting]
         return sum(entry.drop_idle() for entry in others) > 0
 
     # ---- looking -------------------------------------------------------------------------------------
-    def _latest(self) -> PlanEntry:
+    def _entries(self) -> tuple[list[PlanEntry], Chain | None]:
+        """The plans of the latest run in order, and the chain that they are parts of."""
         if not self._plans:
             shapes = {}
             for name, info in self._source.inputs.items():
@@ -310,23 +362,30 @@ class Model:
                 shapes[name] = np.zeros(shape, info.dtype)
             self.prepare(shapes)
         with self._lock:
-            return next(reversed(self._plans.values()))
+            found = next(reversed(self._plans.values()))
+        return (found.latest(), found) if isinstance(found, Chain) else ([found], None)
+
+    def _latest(self) -> PlanEntry:
+        return self._entries()[0][-1]
 
     def explain(self) -> Explanation:
-        """What became of the model's nodes in the latest plan (made with every unknown dimension 1 if none was)."""
-        entry = self._latest()
-        info = self._device.info
-        nodes = dict(self._source.node_ops)
-        return Explanation(self.name, f"{info.name} ({info.id})", nodes, entry.plan, self._precision)
+        """What became of the model's nodes in the latest plan (made with every unknown dimension 1 if none was).
+
+        Of a model that runs in parts: in those of the latest run.
+        """
+        entries, chain = self._entries()
+        info, nodes = self._device.info, dict(self._source.node_ops)
+        plans = [entry.plan for entry in entries]
+        kept = (chain.kept, PART_LIMIT) if chain is not None else None
+        return Explanation(self.name, f"{info.name} ({info.id})", nodes, plans, self._precision, kept)
 
     def launch_count(self) -> int:
         """How many kernels the latest plan launches; 0 while there is none."""
-        with self._lock:
-            return len(next(reversed(self._plans.values())).plan.launches) if self._plans else 0
+        return sum(len(entry.plan.launches) for entry in self._entries()[0]) if self._plans else 0
 
     def memory(self) -> MemoryReport:
         """Bytes the latest plan needs."""
-        return MemoryReport.of(self._latest())
+        return MemoryReport.of(*self._entries()[0])
 
     def profile(
         self, feeds: Mapping[str, Any], runs: int = 20, warmup: int = 3, calibrate: bool = False
@@ -342,14 +401,23 @@ class Model:
         if runs < 1 or warmup < 0:
             raise InputError(f"a profile takes at least one run and no less than no warm-up, not {runs} and {warmup}")
         arrays = self._check(feeds)
-        entry, arrays, _ = self._ready(arrays)
+        entry, arrays = self._whole(arrays)
         peaks = roofline(self._device, calibrate)
         return measure(entry, arrays, self._device, peaks, self.name, self._precision, runs, warmup)
+
+    def _whole(self, arrays: dict[str, Any]) -> tuple[PlanEntry, dict[str, Any]]:
+        entry, arrays, _ = self._ready(arrays)
+        if isinstance(entry, Chain):
+            raise InputError(
+                f"{self.name!r} runs in parts, as its shapes depend on what tensors hold, and parts are not timed one "
+                "by one; take the time of run() as a whole"
+            )
+        return entry, arrays
 
     def time_launches(self, feeds: Mapping[str, Any]) -> list[tuple[str, float]]:
         """(kernel, device seconds) of every launch of one run, one after the other."""
         arrays = self._check(feeds)
-        entry, arrays, _ = self._ready(arrays)
+        entry, arrays = self._whole(arrays)
         with entry.context() as context:
             seconds = context.time_launches(arrays)
         names = [f"{x.call.spec.name}/{x.call.variant.name}" for x in entry.plan.launches]

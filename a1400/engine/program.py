@@ -94,7 +94,7 @@ class Program:
         """Passes, launches and kernels, and what became of the graph's nodes by the names of their sources."""
         info, graph = self._device.info, self.plan.graph
         nodes = {source: node.op for node in graph.nodes for source in node.sources}
-        return Explanation(graph.name, f"{info.name} ({info.id})", nodes, self.plan, self._precision)
+        return Explanation(graph.name, f"{info.name} ({info.id})", nodes, [self.plan], self._precision)
 
     def memory(self) -> MemoryReport:
         """Bytes it needs."""

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from a1400.engine.chain import Reader
 from a1400.graph.graph import Graph
 
 
@@ -63,8 +64,11 @@ class Source(Protocol):
         """What the model's author wrote beside the graph, key to text."""
         ...
 
-    def graph(self, shapes: Mapping[str, Any], values: Mapping[str, np.ndarray] | None = None) -> Graph:
-        """The graph for these input shapes; ``values`` holds inputs whose contents steer shapes."""
+    def graph(
+        self, shapes: Mapping[str, Any], values: Mapping[str, np.ndarray] | None = None, read: Reader | None = None
+    ) -> Graph:
+        """The graph for these input shapes; ``values`` holds inputs whose contents steer shapes, ``read`` gives what
+        other tensors hold that shapes depend on."""
         ...
 
     def check(self, maps: Collection[Any]) -> None:

@@ -1,4 +1,4 @@
-"""The one error of the front-ends that a caller can act on."""
+"""The errors of the front-ends that a caller can act on."""
 
 from __future__ import annotations
 
@@ -15,3 +15,10 @@ class NeedsValue(UnsupportedOpError):
     def __init__(self, inputs: tuple[str, ...], message: str) -> None:
         super().__init__(message)
         self.inputs = inputs
+
+
+class NeedsRun(UnsupportedOpError):
+    """A shape depends on what a tensor holds at run time, and the trace has nobody who can run the graph and read it.
+
+    Tracing with ``source.graph(shapes, values, read=...)`` gets past it.
+    """

@@ -21,6 +21,7 @@ from a1400.ops import (  # noqa: F401 - importing a family registers its ops
     reduction,
     sampling,
     sampling_gradients,
+    selection,
 )
 from a1400.ops.registry import OPS, OpDef
 

@@ -266,10 +266,13 @@ def _from_readers(node: Node, reasons: dict[int, str], exact_nodes: set[int]) ->
         reasons.update((id(value), STATISTICS) for value in node.outputs[first:] if value.dtype == F32)
         if node.op == "channel_sums":
             _keep(reasons, own[2], STATISTICS)
-    if node.op == "grid_sample":
+    if node.op in ("grid_sample", "roi_align"):
         _keep(reasons, own[1], COORDINATES)
     elif node.op == "grid_sample_gradient":
         _keep(reasons, own[2], COORDINATES)
+    elif node.op == "non_max_suppression":
+        for value in own:
+            _keep(reasons, value, COORDINATES)
     elif node.op in ("arg_reduce", "topk"):
         _keep(reasons, own[0], RANKED)
     elif node.op == "bitcast":

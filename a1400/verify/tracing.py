@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,7 +11,8 @@ import numpy as np
 from a1400 import dtypes
 from a1400.backends.base import Device
 from a1400.frontends.errors import NeedsValue
-from a1400.graph.graph import Graph, Value
+from a1400.graph.extract import extract
+from a1400.graph.graph import Graph, Value, evaluate
 from a1400.optimizer import optimize
 
 #: the largest error of an output, relative to its largest magnitude, by the coarsest floating type that a model uses
@@ -30,16 +31,20 @@ class Traced:
     memo: dict[Any, Any] = field(default_factory=dict)
 
     def graph(self) -> Graph:
-        """The graph as the front-end gives it; inputs whose values steer shapes are taken as they are."""
+        """The graph as the front-end gives it; inputs whose values steer shapes are taken as they are, and what shapes
+        depend on besides is computed with the NumPy references."""
         steering: set[str] = set()
         shapes = {name: array.shape for name, array in self.feeds.items()}
         while True:
             try:
-                return self.source.graph(shapes, {name: self.feeds[name] for name in steering})
+                return self.source.graph(shapes, {name: self.feeds[name] for name in steering}, self._read)
             except NeedsValue as need:
                 if set(need.inputs) <= steering:
                     raise
                 steering |= set(need.inputs)
+
+    def _read(self, graph: Graph, value: Value, more: Sequence[Value]) -> np.ndarray:
+        return evaluate(extract(graph, {"value": value}, {}), dict(self.feeds))["value"]
 
     def optimised(self, device: Device, disable: Collection[str] | None = None) -> tuple[Graph, Any]:
         """A fresh graph after the optimizer, and the optimizer's report."""

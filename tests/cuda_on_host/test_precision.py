@@ -77,7 +77,7 @@ def test_block(index: int, precision: str, host_backend: HostCudaBackend) -> Non
         assert used["gemm"] == used["conv"] == used["attention"] == plain, used
     # products read and write half types directly: the only cast is the input's
     assert (report.narrowing.casts if report.narrowing else 0) == (1 if half else 0)
-    facts = Explanation("block", device.info.name, {}, plan, precision).to_dict()["precision"]
+    facts = Explanation("block", device.info.name, {}, [plan], precision).to_dict()["precision"]
     assert bool(facts.get("tf32_kernels")) == (precision == "tf32" and tensor)
 
     got = ExecutionContext(plan, device, DeviceWeights(device)).run(feeds)["y"]

@@ -156,6 +156,34 @@ def test_strings_that_decide_shapes(device_info: DeviceInfo) -> None:
     assert story["sum"]["where"].startswith("device")
 
 
+def test_strings_in_front_of_shapes_that_depend_on_data(device_info: DeviceInfo) -> None:
+    """A chain of plans for each text: what comes of the strings is fed to its parts, also when they are kept."""
+    text = helper.make_tensor_type_proto(TensorProto.STRING, [None])
+    x = helper.make_tensor_type_proto(TensorProto.FLOAT, [None])
+    places = helper.make_tensor_type_proto(TensorProto.INT64, None)
+    nodes = [
+        helper.make_node("LabelEncoder", ["t"], ["code"], name="code", domain="ai.onnx.ml",
+                         keys_strings=["one", "two"], values_floats=[1.0, 2.0], default_float=0.0),
+        helper.make_node("Mul", ["code", "x"], ["product"], name="product"),
+        helper.make_node("NonZero", ["product"], ["at"], name="at"),
+        helper.make_node("Compress", ["product", "picked"], ["out"], name="out", axis=0),
+        helper.make_node("Cast", ["product"], ["picked"], name="picked", to=TensorProto.BOOL),
+        helper.make_node("SequenceConstruct", ["out", "product"], ["both"], name="both"),
+    ]  # fmt: skip
+    nodes = [nodes[i] for i in (0, 1, 2, 4, 3, 5)]
+    model = load(device_info, nodes, {"t": text, "x": x}, {"at": places, "both": SEQUENCE, "t": text})
+    for words, numbers in (
+        (["one", "two", "six"], [3, 2, 5]), (["two", "six", "one"], [3, 2, 5]), (["one", "two", "six"], [0, 2, 5])
+    ):  # fmt: skip
+        for _ in range(2):
+            result = model.run({"t": words, "x": np.array(numbers, np.float32)})
+            product = np.array([{"one": 1, "two": 2}.get(w, 0) * n for w, n in zip(words, numbers)], np.float32)
+            assert result["at"].tolist() == [np.flatnonzero(product).tolist()]
+            assert [a.tolist() for a in result["both"]] == [product[product != 0].tolist(), product.tolist()]
+            assert result["t"].tolist() == words
+    assert model.explain().to_dict()["placement"]["code"]["where"] == "host"
+
+
 def test_outputs_as_arrays_only() -> None:
     two, word = np.arange(2), np.array(["a", "bcd"], object)
     arrays = flat({"s": [two, [word, None]], "none": None, "empty": [], "t": word})

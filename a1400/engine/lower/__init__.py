@@ -16,4 +16,5 @@ from a1400.engine.lower import (  # noqa: F401 - importing a family registers it
     recurrent_gradient,
     reduction,
     sampling,
+    selection,
 )

@@ -117,11 +117,11 @@ class Ctx:
 
     # ---- values that must be known now ---------------------------------------------------------------
     def need(self, i: int, what: str) -> np.ndarray:
-        """The constant value of input ``i``; raises when it is only known at run time."""
+        """The value of input ``i``: a constant, or what a run of the graph so far gives."""
         return self.need_value(self[i], what, i)
 
-    def need_value(self, value: Value, what: str, i: int = -1) -> np.ndarray:
-        """As :meth:`need` for any value."""
+    def need_value(self, value: Value, what: str, i: int = -1, keep: Sequence[Item] = ()) -> np.ndarray:
+        """As :meth:`need` for any value; ``keep`` are values made by this translator that it goes on with."""
         if value.data is not None:
             return value.data
         name = self.node.inputs[i] if 0 <= i < len(self.node.inputs) else value.name
@@ -130,7 +130,15 @@ class Ctx:
         given = [self.graph.inputs[s] for s in sources if s not in self.graph.told]
         if sources and all(v.size <= _STEERING.get(_kind(v), 0) for v in given):
             raise NeedsValue(tuple(sorted(sources)), text)
-        raise UnsupportedOpError(text + "; shapes that depend on data are not supported yet")
+        return self.tracer.read(value, keep, text)
+
+    def count(self, value: Value, what: str, keep: Sequence[Item]) -> int:
+        """The integer that ``value`` holds, which this translator has the device compute; ``keep`` as above."""
+        array = value.data
+        if array is None:
+            sources = ", ".join(map(repr, sorted(self.tracer.dependencies(value))))
+            array = self.tracer.read(value, keep, f"{what} depends on run-time values of {sources}")
+        return int(array.reshape(()))
 
     def need_ints(self, i: int, what: str) -> tuple[int, ...]:
         """Input ``i`` as a tuple of integers."""

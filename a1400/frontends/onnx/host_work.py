@@ -24,7 +24,7 @@ class HostWork:
     def __init__(self, graph: Graph, inputs: Iterable[Item], fixed: Collection[str]) -> None:
         self._graph, self._fixed = graph, fixed
         # kept alive, so that an id cannot come to mean another value
-        self._known = {id(v): v for v in _tensors(inputs) if v.data is not None}
+        self._known = {id(v): v for v in tensors(inputs) if v.data is not None}
         self.trail: list[Any] = []
 
     @property
@@ -34,16 +34,16 @@ class HostWork:
 
     def note(self, node: NodeDef, label: str, read: list[Item], outputs: list[Item]) -> list[Item]:
         """Note a node whose result, sequence or choice was worked out here; returns what its outputs are to be."""
-        known = [v for v in _tensors(read) if id(v) in self._known]
+        known = [v for v in tensors(read) if id(v) in self._known]
         if not known:
             return outputs
-        made = [v for v in _tensors(outputs) if v.data is not None]
+        made = [v for v in tensors(outputs) if v.data is not None]
         if made or any(a.graph is not None for a in node.attrs.values()) or any(isinstance(v, list) for v in outputs):
             self._graph.on_host.add(label)
         if any(v.dtype == OBJECT for v in known):
             outputs = [self._fed(label, item) for item in outputs]
             self.trail.append((label, *map(_described, outputs)))
-        self._known.update({id(v): v for v in _tensors(outputs) if v.data is not None})
+        self._known.update({id(v): v for v in tensors(outputs) if v.data is not None})
         return outputs
 
     def _fed(self, label: str, item: Item) -> Item:
@@ -74,7 +74,7 @@ def _described(item: Item) -> Any:
     return item.name, item.shape, item.dtype, item.data.tobytes() if new and item.data is not None else b""
 
 
-def _tensors(items: Iterable[Item]) -> Iterator[Value]:
+def tensors(items: Iterable[Item]) -> Iterator[Value]:
     """The tensors in ``items``, those in sequences too."""
     for item in items:
         if isinstance(item, Value):
@@ -82,4 +82,4 @@ def _tensors(items: Iterable[Item]) -> Iterator[Value]:
         elif isinstance(item, Spelled):
             yield item.places
         elif item is not None:
-            yield from _tensors(item)
+            yield from tensors(item)

@@ -20,7 +20,7 @@ from a1400.frontends.onnx.host_work import source_of
 from a1400.frontends.onnx.library import Library
 from a1400.frontends.onnx.parse import parse_graph, read_opsets
 from a1400.frontends.onnx.reader import ReadModel, read_model
-from a1400.frontends.onnx.trace import Tracer
+from a1400.frontends.onnx.trace import Reader, Tracer
 from a1400.frontends.onnx.training import TrainingMode, find_buffers, find_weights
 from a1400.frontends.signature import ShapeDtype
 from a1400.graph.graph import MAX_ELEMENTS, Graph, Value
@@ -64,8 +64,9 @@ class OnnxModel:
         self._lock = threading.Lock()
 
     def graph(
-        self, feeds_shapes: Mapping[str, tuple[int, ...] | None], values: Mapping[str, np.ndarray] | None = None
-    ) -> Graph:
+        self, feeds_shapes: Mapping[str, tuple[int, ...] | None], values: Mapping[str, np.ndarray] | None = None,
+        read: Reader | None = None,
+    ) -> Graph:  # fmt: skip
         """Trace for concrete input shapes.
 
         A sequence ``s`` has a shape for each item, ``s[0]``, ``s[1]`` ...; None is the shape of an optional that holds
@@ -73,16 +74,19 @@ class OnnxModel:
         out from them.  What outputs that are no plain tensors are made of stands in the graph's ``results``.
 
         ``values`` fixes inputs to arrays while tracing, for those that steer shapes (the graph keeps the input,
-        unused); it is then right for these values only.  Raises :class:`InputError` for names or shapes that do not fit
-        the model, :class:`NeedsValue` when a small input's value is needed, :class:`ModelFileError` when the model's
-        file was written to since it was loaded, :class:`GraphError` and :class:`UnsupportedOpError` naming the node
-        otherwise.
+        unused); it is then right for these values only.  ``read`` is called where a shape depends on what a tensor
+        holds: with the graph so far, that value, and the values that are read later; it runs them and returns the
+        contents, for which the graph is then right (without it: :class:`NeedsRun`).
+
+        Raises :class:`InputError` for names or shapes that do not fit the model, :class:`NeedsValue` when a small
+        input's value is needed, :class:`ModelFileError` when the model's file was written to since it was loaded,
+        :class:`GraphError` and :class:`UnsupportedOpError` naming the node otherwise.
         """
         self.check()
         while True:
             graph = Graph(self.name)
             try:
-                return self._traced(graph, feeds_shapes, values)
+                return self._traced(graph, feeds_shapes, values, read)
             except NeedsValue as need:
                 told = {source_of(name) for name in need.inputs if name in graph.told}
                 if not told:
@@ -90,8 +94,9 @@ class OnnxModel:
                 self._fixed |= told
 
     def _traced(
-        self, graph: Graph, feeds_shapes: Mapping[str, tuple[int, ...] | None], values: Mapping[str, np.ndarray] | None
-    ) -> Graph:
+        self, graph: Graph, feeds_shapes: Mapping[str, tuple[int, ...] | None],
+        values: Mapping[str, np.ndarray] | None, read: Reader | None,
+    ) -> Graph:  # fmt: skip
         defaults = {n: s for n, s in self._root.inputs.items() if n in self._root.initializers}
         unknown = [n for n in feeds_shapes if n not in defaults and self._owner(n) not in self.inputs]
         missing = [n for n, s in self.inputs.items() if n not in feeds_shapes and s.kind == "tensor"]
@@ -100,7 +105,7 @@ class OnnxModel:
             takes = ", ".join(f"{n}: {s}" for n, s in self.inputs.items())
             raise InputError(f"{'; '.join(parts)}; the model's inputs are {takes or 'none'}")
         with self._lock:
-            tracer = Tracer(self._library, self._memo, graph)
+            tracer = Tracer(self._library, self._memo, graph, reader=read)
             bound: dict[str, Value] = {}
             for name, shape in feeds_shapes.items():
                 signature = self.inputs.get(self._owner(name)) or defaults[name]

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,15 +12,20 @@ import numpy as np
 
 from a1400 import dtypes
 from a1400.errors import A1400Error, GraphError, UnsupportedOpError
-from a1400.frontends.errors import NeedsValue
+from a1400.frontends.errors import NeedsRun, NeedsValue
 from a1400.frontends.onnx.context import Ctx, Item, Spelled
 from a1400.frontends.onnx.definitions import Attr, FunctionDef, GraphDef, NodeDef
 from a1400.frontends.onnx.fold import FoldMemo
-from a1400.frontends.onnx.host_work import HostWork
+from a1400.frontends.onnx.host_work import HostWork, tensors
 from a1400.frontends.onnx.library import MAX_NODES, Library
 from a1400.frontends.onnx.ops.registry import Translator
 from a1400.frontends.onnx.training import TrainingMode
 from a1400.graph.graph import Graph, Value
+
+#: runs the graph so far and returns what a value holds; the values after it are wanted later
+Reader = Callable[[Graph, Value, Sequence[Value]], np.ndarray]
+#: elements that are read from the device at most: shapes, counts, conditions
+_READ_LIMIT = 4096
 
 
 class Scope:
@@ -36,6 +42,13 @@ class Scope:
             scope = scope.parent
         raise GraphError(f"value {name!r} is not defined")
 
+    def get(self, name: str) -> Item:
+        """As ``scope[name]``; None for what is not defined yet."""
+        try:
+            return self[name]
+        except GraphError:
+            return None
+
     def __setitem__(self, name: str, value: Item) -> None:
         self.values[name] = value
 
@@ -49,12 +62,32 @@ class Frame:
     prefix: str = ""
 
 
-class Tracer:
-    """One trace of a model into a new graph."""
+@dataclass
+class _Position:
+    """How far the nodes of a graph or function are translated."""
 
-    def __init__(self, library: Library, memo: FoldMemo, graph: Graph, training: TrainingMode | None = None) -> None:
+    scope: Scope
+    nodes: Sequence[NodeDef]
+    outputs: Sequence[str]
+    done: int = 0
+
+    def live(self) -> list[Item]:
+        """What the node at hand and those after it read, and the outputs."""
+        left = self.nodes[self.done :]
+        names = dict.fromkeys((*self.outputs, *(n for node in left for n in (*node.inputs, *node.captured))))
+        return [self.scope.get(name) for name in names if name]
+
+
+class Tracer:
+    """One trace of a model into a new graph.  ``reader`` gives what values hold that only a run can tell."""
+
+    def __init__(
+        self, library: Library, memo: FoldMemo, graph: Graph, training: TrainingMode | None = None,
+        reader: Reader | None = None,
+    ) -> None:  # fmt: skip
         self.library, self.memo = library, memo
         self.graph, self.training = graph, training
+        self._reader, self._positions = reader, []  # type: tuple[Reader | None, list[_Position]]
         self._count = 0
         self._host = HostWork(graph, (), ())
 
@@ -116,9 +149,17 @@ class Tracer:
         for name, array in graph.initializers.items():
             if name not in scope.values:
                 scope[name] = self.graph.constant(self.memo.keep(array), name=name)
-        for node in graph.nodes:
-            self.node(node, scope, frame)
+        self._nodes(_Position(scope, graph.nodes, list(graph.outputs)), frame)
         return [scope[name] for name in graph.outputs]
+
+    def _nodes(self, position: _Position, frame: Frame) -> None:
+        self._positions.append(position)
+        try:
+            for node in position.nodes:
+                self.node(node, position.scope, frame)
+                position.done += 1
+        finally:
+            self._positions.pop()
 
     def subgraph(self, graph: GraphDef, scope: Scope, frame: Frame, arguments: Sequence[Item] = ()) -> list[Item]:
         """Translate a subgraph attribute with its inputs bound to ``arguments``."""
@@ -243,9 +284,31 @@ class Tracer:
             scope[name] = inputs[i] if i < len(inputs) else None
         bindings = {**function.defaults, **self._bound(node, frame)}
         inner = Frame(function.opsets or opsets, bindings, f"{frame.prefix}{node.label}/")
-        for child in function.nodes:
-            self.node(child, scope, inner)
+        self._nodes(_Position(scope, function.nodes, function.outputs), inner)
         return [scope.values.get(name) for name in function.outputs]
+
+    # ---- what only a run can tell --------------------------------------------------------------------
+    def read(self, value: Value, keep: Sequence[Item], text: str) -> np.ndarray:
+        """What ``value`` holds, from a run of the graph so far.
+
+        ``keep`` are values that the translator goes on with; those that nodes still to come read are found by name.
+        Raises :class:`NeedsRun` with ``text`` where nobody can run the graph.
+        """
+        if self._reader is None:
+            raise NeedsRun(text + "; shapes that depend on data are not supported here")
+        if value.size > _READ_LIMIT:
+            raise UnsupportedOpError(f"{text}; it has {value.size} elements, and at most {_READ_LIMIT} are read")
+        live = [*keep, *(item for position in self._positions for item in position.live())]
+        return self._reader(self.graph, value, list(tensors(live)))
+
+    @contextmanager
+    def unread(self) -> Iterator[None]:
+        """Within, whatever only a run can tell raises :class:`NeedsRun`."""
+        reader, self._reader = self._reader, None
+        try:
+            yield
+        finally:
+            self._reader = reader
 
     # ---- what values depend on -----------------------------------------------------------------------
     def dependencies(self, value: Value) -> set[str]:

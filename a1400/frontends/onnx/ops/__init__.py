@@ -3,6 +3,7 @@
 from a1400.frontends.onnx.ops import (  # noqa: F401 - importing a family registers its translators
     activation,
     attention,
+    boxes,
     casts,
     classic,
     control,
@@ -15,6 +16,7 @@ from a1400.frontends.onnx.ops import (  # noqa: F401 - importing a family regist
     indexing,
     integer_products,
     labels,
+    learned,
     linear,
     logic,
     movement,
@@ -26,10 +28,12 @@ from a1400.frontends.onnx.ops import (  # noqa: F401 - importing a family regist
     recurrent,
     reduction,
     resampling,
+    selection,
     sequences,
     shapes,
     signal,
     strings,
     training_steps,
+    trees,
     windows_back,
 )

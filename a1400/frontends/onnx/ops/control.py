@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from a1400.errors import GraphError
+from a1400.errors import GraphError, UnsupportedOpError
+from a1400.frontends.errors import NeedsValue
 from a1400.frontends.onnx.context import Ctx, Item
+from a1400.frontends.onnx.definitions import GraphDef
 from a1400.frontends.onnx.ops.logic import select
 from a1400.frontends.onnx.ops.registry import translates
 from a1400.graph.graph import Value
@@ -27,22 +29,34 @@ def branch(c: Ctx) -> object:
     if condition.data is not None:
         chosen = c.subgraph("then_branch" if bool(condition.data.reshape(-1)[0]) else "else_branch")
         return tuple(c.tracer.subgraph(chosen, c.tracer.scope, c.frame))
-    scope = c.tracer.scope
-    branches = [c.tracer.subgraph(c.subgraph(n), scope, c.frame) for n in ("then_branch", "else_branch")]
-    results = []
-    for yes, no in zip(*branches):
-        same = isinstance(yes, Value) and isinstance(no, Value) and (yes.shape, yes.dtype) == (no.shape, no.dtype)
-        if not same:
-            c.need(0, "which branch to take (they give different shapes)")
-        assert isinstance(yes, Value) and isinstance(no, Value)
+    scope, results = c.tracer.scope, []
+    for yes, no in _both(c, scope):
+        if not isinstance(yes, Value) or not isinstance(no, Value) or (yes.shape, yes.dtype) != (no.shape, no.dtype):
+            break
         results.append(select(c, c.reshape(condition, ()), yes, no))
-    return tuple(results)
+    else:
+        if results:
+            return tuple(results)
+    taken = bool(c.need(0, "which branch to take").reshape(-1)[0])
+    return tuple(c.tracer.subgraph(c.subgraph("then_branch" if taken else "else_branch"), scope, c.frame))
 
 
-def _truth(c: Ctx, item: Item, what: str) -> bool:
+def _both(c: Ctx, scope: Scope) -> list[tuple[Item, Item]]:
+    """The outputs of both branches; none where only the one that is taken can be translated."""
+    try:
+        with c.tracer.unread():
+            yes, no = (c.tracer.subgraph(c.subgraph(n), scope, c.frame) for n in ("then_branch", "else_branch"))
+    except NeedsValue:
+        raise
+    except (GraphError, UnsupportedOpError):
+        return []
+    return list(zip(yes, no))
+
+
+def _truth(c: Ctx, item: Item, what: str, keep: list[Item]) -> bool:
     if not isinstance(item, Value):
         raise GraphError(f"{what} is not a tensor")
-    return bool(c.need_value(item, what).reshape(-1)[0])
+    return bool(c.need_value(item, what, keep=keep).reshape(-1)[0])
 
 
 def _stack(c: Ctx, parts: list[Value], axis: int = 0) -> Value:
@@ -50,12 +64,21 @@ def _stack(c: Ctx, parts: list[Value], axis: int = 0) -> Value:
     return c.concat(rows, axis)
 
 
+def _nothing(c: Ctx, body: GraphDef, state: list[Item]) -> list[Value]:
+    """What a loop of no turns has collected: the body, translated once in vain, tells the shapes."""
+    arguments = [c.const(np.array(0, np.int64)), c.const(np.array(True)), *state]
+    with c.tracer.unread():
+        results = c.tracer.subgraph(body, c.tracer.scope, c.frame, arguments)
+    made = [value for value in results[1 + len(state) :] if isinstance(value, Value)]
+    return [c.const(np.zeros((0, *value.shape), value.dtype)) for value in made]
+
+
 @translates("Loop")
 def loop(c: Ctx) -> object:
     """Unrolled: the trip count and the condition must be known while tracing."""
     body, scope = c.subgraph("body"), c.tracer.scope
     trips = _MAX_TRIPS + 1 if c.opt(0) is None else int(c.need_scalar(0, "the number of iterations"))
-    going = c.opt(1) is None or _truth(c, c[1], "the loop's condition")
+    going = c.opt(1) is None or _truth(c, c[1], "the loop's condition", [])
     state = list(c.inputs[2:])
     scans: list[list[Value]] = [[] for _ in range(len(body.outputs) - 1 - len(state))]
     i = 0
@@ -71,9 +94,9 @@ def loop(c: Ctx) -> object:
             list_.append(value)
         i += 1
         if i < trips:
-            going = _truth(c, condition, "the loop's condition")
+            going = _truth(c, condition, "the loop's condition", [*state, *scans])
     if i == 0 and scans:
-        raise c.unsupported("a loop with no iterations that collects outputs is not supported")
+        return (*state, *_nothing(c, body, state))
     return (*state, *(_stack(c, s) for s in scans))
 
 

@@ -1,4 +1,4 @@
-"""Gathers, scatters, one-hot, and the data-dependent selections that can be done on constants."""
+"""Gathers, scatters, one-hot."""
 
 from __future__ import annotations
 
@@ -95,44 +95,3 @@ def one_hot(c: Ctx) -> Value:
     at = c.reshape(wrapped, (*index.shape[:axis], 1, *index.shape[axis:]))
     off, on = (c.reshape(c.slice(values, 0, i, 1), ()) for i in range(2))
     return select(c, c.op("eq", ramp, at), on, off)
-
-
-@translates("NonZero")
-def non_zero(c: Ctx) -> Value:
-    """Indices of the non-zero elements of a constant."""
-    x = c.need(0, "the number of non-zero elements")
-    return c.const(np.array(np.nonzero(np.atleast_1d(x)), I64).reshape(x.ndim, -1))
-
-
-@translates("Compress")
-def compress(c: Ctx) -> Value:
-    """The elements that a constant condition selects."""
-    x, condition = c[0], c.need(1, "the condition")
-    axis = c.attr("axis", None, int)
-    if axis is None:
-        x, axis = c.reshape(x, (x.size,)), 0
-    axis = c.axis(axis, x.rank)
-    chosen = np.flatnonzero(condition)
-    if chosen.size and chosen[-1] >= x.shape[axis]:
-        raise GraphError("the condition is longer than the axis")
-    return c.op("gather", x, c.const(chosen, I64), axis=axis)
-
-
-@translates("Unique")
-def unique(c: Ctx) -> object:
-    """The distinct elements of a constant."""
-    x, axis = c.need(0, "the number of distinct elements"), c.attr("axis", None, int)
-    values, first, inverse, counts = np.unique(x, return_index=True, return_inverse=True, return_counts=True, axis=axis)
-    inverse = inverse.reshape(-1)
-    if not c.flag("sorted", True):
-        order = np.argsort(first, kind="stable")
-        place = np.argsort(order, kind="stable")
-        values = np.take(values, order, axis=axis or 0)
-        first, inverse, counts = first[order], place[inverse], counts[order]
-    return tuple(c.const(a) for a in (values, first.astype(I64), inverse.astype(I64), counts.astype(I64)))
-
-
-@translates("NonMaxSuppression")
-def non_max_suppression(c: Ctx) -> Value:
-    """Not yet: how many boxes are left is only known at run time."""
-    raise c.unsupported("the number of boxes left depends on run-time data; export the model without this step")

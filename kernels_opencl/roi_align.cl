@@ -1,0 +1,1 @@
+#include "common/roi_align.h"
