@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import queue
 import selectors
 import subprocess
 import sys
-import threading
 from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,7 +23,7 @@ START_LIMIT = 300.0
 
 @dataclass(frozen=True)
 class Result:
-    """What became of a case; ``launches`` is how many kernels its plans launch."""
+    """What became of a case; ``launches`` is how many kernels its plans launch, ``features`` what those are made of."""
 
     name: str
     status: str  # passed, failed, crashed, timeout
@@ -30,6 +31,7 @@ class Result:
     seconds: float
     launches: int
     kind: str
+    features: tuple[str, ...] = ()
 
 
 class Worker:
@@ -48,7 +50,7 @@ class Worker:
         self.kinds: dict[str, str] = answer["kinds"]  # Node, Simple, PyTorchConverted, PyTorchOperator, Real
 
     def run(self, name: str) -> dict | None:
-        """The case's result as the worker tells it; None when the process did not answer: it is gone then."""
+        """The case's result as the worker tells it; None when the process did not answer."""
         assert self._process.stdin is not None
         try:
             self._process.stdin.write(name + "\n")
@@ -61,8 +63,14 @@ class Worker:
         assert self._process.stdout is not None
         with selectors.DefaultSelector() as ready:
             ready.register(self._process.stdout, selectors.EVENT_READ)
-            line = self._process.stdout.readline() if ready.select(limit) else ""
-        return json.loads(line) if line else None
+            if not ready.select(limit):
+                return None
+        line = self._process.stdout.readline()
+        if not line:  # it has ended, or is about to
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._process.wait(10.0)
+            return None
+        return json.loads(line)
 
     def close(self) -> str:
         """End the process; says how it ended if it had ended by itself."""
@@ -86,15 +94,15 @@ def _log() -> int:
 
 def run(
     device: str = "", workers: int = 1, names: Iterable[str] | None = None, part: tuple[int, int] = (0, 1),
-    environment: Mapping[str, str] | None = None,
+    environment: Mapping[str, str] | None = None, real: bool = True,
 ) -> list[Result]:  # fmt: skip
     """Results by name on ``device`` (an id; empty: the best) of the cases that ``part`` (number, of how many) takes.
 
-    ``names`` (None: all) are the cases to part.
+    ``names`` (None: all; without ``real``, all but the ImageNet models) are the cases to part.
     ``environment`` is set for the workers.
     """
     first = Worker(device, environment or {})
-    wanted = list(first.kinds) if names is None else list(names)
+    wanted = [n for n, kind in first.kinds.items() if real or kind != "Real"] if names is None else list(names)
     unknown = sorted(set(wanted) - set(first.kinds))
     if unknown:
         first.close()
@@ -117,13 +125,12 @@ def run(
                 answer = {"name": name, "status": "crashed" if how else "timeout", "seconds": 0.0, "launches": 0,
                           "error": how or f"no answer within {TIME_LIMIT:.0f} s"}  # fmt: skip
                 worker = None
-            results.append(Result(kind=first.kinds[name], **answer))
+            made_of = tuple(answer.pop("features", ()))
+            results.append(Result(kind=first.kinds[name], features=made_of, **answer))
         if worker is not None:
             worker.close()
 
-    threads = [threading.Thread(target=serve, args=(first if i == 0 else None,)) for i in range(workers)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    with ThreadPoolExecutor(workers) as pool:
+        for served in [pool.submit(serve, first if i == 0 else None) for i in range(workers)]:
+            served.result()
     return sorted(results, key=lambda r: r.name)

@@ -13,9 +13,15 @@ import time
 import traceback
 import unittest
 import warnings
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
+
+from a1400.engine.model import Model
+from tests.kernels.coverage import features
+
+CUDA_ON_HOST = "cuda-on-host"
 
 
 def _seed() -> None:
@@ -35,19 +41,34 @@ def load_suite(backend: Any) -> dict[str, type[unittest.TestCase]]:
     return suite.test_cases
 
 
-def main(device_id: str) -> None:
-    """Serve cases on a device (``opencl:0``; empty: the best) until stdin ends."""
+def devices(wanted: str) -> list[str]:
+    """The ids of the devices on each of which a case must pass.
+
+    ``wanted`` is an id, part of a name, empty (the best device), or :data:`CUDA_ON_HOST`: the CUDA sources on the host
+    executor, the threads of a block in either order.
+    """
+    from a1400.backends import registry
+
+    if wanted != CUDA_ON_HOST:
+        return [registry.find(None, wanted or None).id]
+    from tests.cuda_on_host.backend import ORDERS, HostCudaBackend
+
+    registry.add_backend(HostCudaBackend())
+    return [registry.find("cuda", index).id for index in ORDERS]
+
+
+def main(device: str) -> None:
+    """Serve cases on ``device`` (see :func:`devices`) until stdin ends."""
     answers = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)  # what cases print goes elsewhere
     from a1400.onnx_backend import A1400Backend, A1400Rep
 
     made: list[A1400Rep] = []
-
-    from a1400.backends.registry import find
-
-    chosen = find(None, device_id or None).id
+    chosen = devices(device)
 
     class Recorded(A1400Backend):
+        on = ""
+
         @classmethod
         def supports_device(cls, device: str) -> bool:
             return device == "CPU"  # each case once
@@ -58,7 +79,7 @@ def main(device_id: str) -> None:
 
         @classmethod
         def prepare(cls, model: Any, device: str = "CPU", **kwargs: Any) -> A1400Rep:
-            made.append(A1400Backend.prepare(model, chosen, **kwargs))
+            made.append(A1400Backend.prepare(model, cls.on, **kwargs))
             return made[-1]
 
     found = load_suite(Recorded)
@@ -69,8 +90,12 @@ def main(device_id: str) -> None:
     answers.write(json.dumps({"kinds": kinds}) + "\n")
     for line in sys.stdin:
         name = line.strip()
-        made.clear()
-        answers.write(json.dumps(_run(cases[f"{name}_cpu"], name, made)) + "\n")
+        for Recorded.on in chosen:
+            made.clear()
+            result = _run(cases[f"{name}_cpu"], name, made)
+            if result["status"] != "passed":
+                break
+        answers.write(json.dumps(result) + "\n")
 
 
 def _run(cls: type[unittest.TestCase], name: str, made: list[Any]) -> dict[str, Any]:
@@ -87,7 +112,16 @@ def _run(cls: type[unittest.TestCase], name: str, made: list[Any]) -> dict[str, 
             traceback.print_exc()
     result["seconds"] = round(time.perf_counter() - began, 4)
     result["launches"] = sum(rep.launches() for rep in made)
+    result["features"] = sorted({f for rep in made for f in _features(rep.model)})
     return result
+
+
+def _features(model: Model) -> Iterator[str]:
+    """What the programs that the model launches are made of."""
+    for entry in model._entries()[0] if model.launch_count() else ():
+        for made in {launch.call.program_key: launch.call for launch in entry.plan.launches}.values():
+            for feature in features(made):
+                yield " ".join(map(str, (made.spec.name, made.variant.name, *feature)))
 
 
 if __name__ == "__main__":
