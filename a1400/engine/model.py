@@ -59,6 +59,7 @@ class Model:
         self._memo: dict[Any, Any] = {}
         self._steering: set[str] = set()  # inputs whose values decide shapes
         self._plain = all(getattr(info, "is_plain", True) for info in source.inputs.values())
+        self._files = {n for n, info in source.inputs.items() if getattr(info, "encoded", False)}
         self._plans: OrderedDict[Any, PlanEntry | Chain] = OrderedDict()
         self._recent: tuple[tuple[tuple[str, np.dtype, tuple[int, ...]], ...], PlanEntry] | None = None
         self._lock = threading.Lock()
@@ -104,8 +105,8 @@ class Model:
         says it for each output (``{"cache": "device"}``), the others then come to the host.
 
         A sequence is a list of arrays, in and out; an optional that holds nothing is None, or left out; strings are
-        arrays of ``str`` (dtype object), or what becomes such.  The host works on strings, the device on the numbers
-        that come of them.
+        arrays of ``str`` (dtype object), or what becomes such.  The host works on strings and decodes files, the device
+        works on the numbers that come of them.
 
         Raises :class:`InputError` for a wrong name, shape, dtype or device, and :class:`ModelFileError` when weights
         that are used where they lie in the model's file were written to.  Blocks until the results are there.
@@ -246,7 +247,9 @@ class Model:
     # ---- plans ---------------------------------------------------------------------------------------
     def _key(self, arrays: Mapping[str, Any], signature: tuple[Any, ...] = ()) -> tuple[Any, ...]:
         steering = tuple((n, np.asarray(arrays[n]).tobytes()) for n in self._steered(arrays))
-        return (tuple((n, None if a is None else a.shape) for n, a in arrays.items()), steering, signature)
+        # a file's length decides nothing: what it decodes to is part of the signature
+        shapes = tuple((n, None if a is None else a.shape) for n, a in arrays.items() if n not in self._files)
+        return shapes, steering, signature
 
     def _steered(self, arrays: Mapping[str, Any]) -> list[str]:
         """Names of those of ``arrays`` whose values decide shapes."""
@@ -254,12 +257,12 @@ class Model:
 
     def _ready(self, arrays: dict[str, Any]) -> tuple[PlanEntry | Chain, dict[str, Any], dict[str, Any] | None]:
         """The plan for ``arrays``, what it is fed with, and what the outputs are made of (see :class:`Graph`)."""
-        words = {} if self._plain else texts(arrays)
+        words = {} if self._plain else texts(arrays, self._files)
         if not words:
             found = self._entry(arrays)
             return found, arrays, None if isinstance(found, Chain) else found.plan.graph.results
         # a plan serves all texts that give its graph; a chain, whose later parts are not traced yet, these very texts
-        said = (Chain, *((n, *a.ravel()) for n, a in words.items()))
+        said = (Chain, *((n, a.tobytes() if a.dtype != object else tuple(a.ravel())) for n, a in words.items()))
         with self._planning, host_memory():
             with self._lock:
                 known = self._plans.get(self._key(arrays, said))
@@ -315,7 +318,8 @@ class Model:
 
     def _known(self, arrays: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         """What a trace is told: the shapes, and the values that steer them or are strings."""
-        values = {n: np.asarray(arrays[n]) for n in self._steered(arrays)} | texts(arrays)
+        words = {} if self._plain else texts(arrays, self._files)
+        values = {n: np.asarray(arrays[n]) for n in self._steered(arrays)} | words
         return {n: None if a is None else a.shape for n, a in arrays.items()}, values
 
     def _trace(self, arrays: Mapping[str, Any]) -> Graph:

@@ -17,23 +17,24 @@ class TensorInfo:
     """Name, shape and dtype of a model's input or output; a dimension is an int, a symbol's name, or None.
 
     ``dtype`` is ``object`` for strings.  ``kind`` is "tensor", "sequence", "optional" or "optional sequence": then
-    shape and dtype are those of the tensors in it.
+    shape and dtype are those of the tensors in it.  ``encoded`` is true of the bytes of a file, which the host decodes.
     """
 
     name: str
     shape: tuple[int | str | None, ...] | None
     dtype: np.dtype
     kind: str = "tensor"
+    encoded: bool = False
 
     @property
     def is_plain(self) -> bool:
-        """True for a tensor of numbers."""
-        return self.kind == "tensor" and self.dtype != np.dtype(object)
+        """True for a tensor of numbers that the device is given."""
+        return self.kind == "tensor" and self.dtype != np.dtype(object) and not self.encoded
 
     @classmethod
     def of(cls, name: str, info: Any) -> TensorInfo:
         """As a front-end tells it."""
-        return cls(name, info.shape, info.dtype, getattr(info, "kind", "tensor"))
+        return cls(name, info.shape, info.dtype, getattr(info, "kind", "tensor"), getattr(info, "encoded", False))
 
 
 class Source(Protocol):

@@ -57,9 +57,9 @@ def _strings(name: str, given: Any) -> np.ndarray:
     return made
 
 
-def texts(arrays: Mapping[str, Any]) -> dict[str, np.ndarray]:
-    """Those of ``arrays`` (None among them) that are strings."""
-    return {n: a for n, a in arrays.items() if a is not None and a.dtype == object}
+def texts(arrays: Mapping[str, Any], files: Collection[str]) -> dict[str, np.ndarray]:
+    """Those of ``arrays`` (None among them) that the host works on: strings, and inputs that are ``files``."""
+    return {n: a for n, a in arrays.items() if a is not None and (a.dtype == object or n in files)}
 
 
 def parts(structure: Mapping[str, Any], names: Collection[str]) -> frozenset[str]:

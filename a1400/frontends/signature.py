@@ -16,17 +16,23 @@ class ShapeDtype:
     A dimension is a number, the name of a symbolic size (``"batch"``) or None where the model says nothing;
     ``shape`` is None when not even the rank is known.  ``dtype`` is None for an output whose model gives no type, and
     ``object`` for strings.  ``kind`` is "tensor", "sequence" (of tensors of ``dtype``), "optional" or "optional
-    sequence".
+    sequence".  ``encoded`` says that it is the bytes of a file, which the host decodes.
     """
 
     shape: tuple[Dim, ...] | None
     dtype: np.dtype | None
     kind: str = "tensor"
+    encoded: bool = False
+
+    @property
+    def is_text(self) -> bool:
+        """True where the host works on what the input holds: strings, and files."""
+        return self.dtype == np.dtype(object) or self.encoded
 
     @property
     def is_plain(self) -> bool:
-        """True for a tensor of numbers."""
-        return self.kind == "tensor" and self.dtype != np.dtype(object)
+        """True for a tensor of numbers that the device is given."""
+        return self.kind == "tensor" and not self.is_text
 
     def accepts(self, shape: tuple[int, ...]) -> bool:
         """True when the concrete ``shape`` fits."""

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from typing import Any
 
 import numpy as np
 
 from a1400.frontends.onnx.context import Item, Spelled
-from a1400.frontends.onnx.definitions import NodeDef
+from a1400.frontends.onnx.definitions import GraphDef, NodeDef
 from a1400.graph.graph import Graph, Value
 
 OBJECT = np.dtype(object)
+#: operators whose first operand is a file that the host decodes
+DECODERS = frozenset({("", "ImageDecoder")})
 
 
 class HostWork:
-    """Keeps the graph's ``on_host`` and ``told``, and in ``trail`` all that strings decide about the graph.
+    """Keeps the graph's ``on_host`` and ``told``, and in ``trail`` all that strings and files decide about the graph.
 
-    Numbers that come of strings become inputs of the graph, so that the device computes with them and a plan serves
+    Numbers that come of them become inputs of the graph, so that the device computes with them and a plan serves
     other texts too; but for those of a node in ``fixed``, which decide shapes: they stay constants.
     """
 
@@ -40,7 +42,7 @@ class HostWork:
         made = [v for v in tensors(outputs) if v.data is not None]
         if made or any(a.graph is not None for a in node.attrs.values()) or any(isinstance(v, list) for v in outputs):
             self._graph.on_host.add(label)
-        if any(v.dtype == OBJECT for v in known):
+        if (node.domain, node.op) in DECODERS or any(v.dtype == OBJECT for v in known):
             outputs = [self._fed(label, item) for item in outputs]
             self.trail.append((label, *map(_described, outputs)))
         self._known.update({id(v): v for v in tensors(outputs) if v.data is not None})
@@ -57,6 +59,17 @@ class HostWork:
         name = f"{label}#{len(self._graph.told)}"
         self._graph.told[name] = np.ascontiguousarray(item.data).reshape(item.shape)
         return self._graph.input(name, item.shape, item.dtype)
+
+
+def encoded(root: GraphDef, function: Callable[[NodeDef], object]) -> set[str]:
+    """Names of values of ``root`` that only :data:`DECODERS` read, as files; ``function`` finds a model's own ops."""
+    files: set[str] = set()
+    others = set(root.outputs)
+    for node in root.nodes:
+        decodes = (node.domain, node.op) in DECODERS and function(node) is None
+        files.update(node.inputs[:1] if decodes else ())
+        others.update(node.inputs[1:] if decodes else node.inputs, node.captured)
+    return files - others
 
 
 def source_of(name: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Collection, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ from a1400.frontends.errors import NeedsValue
 from a1400.frontends.onnx.context import Item
 from a1400.frontends.onnx.external import ExternalData
 from a1400.frontends.onnx.fold import FoldMemo
-from a1400.frontends.onnx.host_work import source_of
+from a1400.frontends.onnx.host_work import encoded, source_of
 from a1400.frontends.onnx.library import Library
 from a1400.frontends.onnx.parse import parse_graph, read_opsets
 from a1400.frontends.onnx.reader import ReadModel, read_model
@@ -58,6 +59,8 @@ class OnnxModel:
             if signature.dtype is None or (signature.dtype not in dtypes.EVERY and signature.dtype != np.dtype(object)):
                 kind = signature.dtype or "not a numeric tensor"
                 raise UnsupportedOpError(f"input {input_name!r} is {kind}; this kind of input is not supported")
+        for input_name in encoded(self._root, self._library.function) & set(self.inputs):
+            self.inputs[input_name] = replace(self.inputs[input_name], encoded=True)
         self.node_ops: dict[str, str] = {n.label: n.op for n in self._root.nodes}
         self._memo = FoldMemo()
         self._fixed: frozenset[str] = frozenset()  # nodes over strings whose numbers decide shapes
@@ -111,9 +114,10 @@ class OnnxModel:
                 signature = self.inputs.get(self._owner(name)) or defaults[name]
                 if shape is None:
                     continue
-                if signature.dtype == np.dtype(object):
+                if signature.is_text:
                     if values is None or name not in values:
-                        raise InputError(f"input {name!r} holds strings, whose values are needed")
+                        what = "is a file" if signature.encoded else "holds strings"
+                        raise InputError(f"input {name!r} {what}, whose contents are needed")
                     bound[name] = tracer.graph.constant(values[name], name=name)
                 else:
                     bound[name] = self._bind(tracer.graph, name, tuple(int(d) for d in shape), signature)

@@ -288,16 +288,16 @@ class Tracer:
         return [scope.values.get(name) for name in function.outputs]
 
     # ---- what only a run can tell --------------------------------------------------------------------
-    def read(self, value: Value, keep: Sequence[Item], text: str) -> np.ndarray:
-        """What ``value`` holds, from a run of the graph so far.
+    def read(self, value: Value, keep: Sequence[Item], text: str, limit: int = _READ_LIMIT) -> np.ndarray:
+        """What ``value`` holds, of at most ``limit`` elements, from a run of the graph so far.
 
         ``keep`` are values that the translator goes on with; those that nodes still to come read are found by name.
         Raises :class:`NeedsRun` with ``text`` where nobody can run the graph.
         """
         if self._reader is None:
             raise NeedsRun(text + "; shapes that depend on data are not supported here")
-        if value.size > _READ_LIMIT:
-            raise UnsupportedOpError(f"{text}; it has {value.size} elements, and at most {_READ_LIMIT} are read")
+        if value.size > limit:
+            raise UnsupportedOpError(f"{text}; it has {value.size} elements, and at most {limit} are read")
         live = [*keep, *(item for position in self._positions for item in position.live())]
         return self._reader(self.graph, value, list(tensors(live)))
 

@@ -13,6 +13,7 @@ from a1400.frontends.onnx.ops import (  # noqa: F401 - importing a family regist
     elementwise,
     generators,
     grams,
+    images,
     indexing,
     integer_products,
     labels,
