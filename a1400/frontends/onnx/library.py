@@ -14,6 +14,10 @@ from a1400.frontends.onnx.ops.registry import Translator, find
 from a1400.frontends.onnx.parse import parse_function
 from a1400.graph.graph import Value
 
+_BLOCKED = (
+    "operators of com.microsoft.nchwc keep their weights in an order made for one kind of CPU, which the file does not "
+    "tell: write it with graph_optimization_level = ORT_ENABLE_EXTENDED instead of ORT_ENABLE_ALL"
+)
 #: nodes of one trace, unrolled loops and inlined functions included
 MAX_NODES = 500_000
 
@@ -142,7 +146,10 @@ class Library:
             lines = [
                 f"  {op}: {', '.join(names[:20])}{' ...' if len(names) > 20 else ''}" for op, names in missing.items()
             ]
-            raise UnsupportedOpError("the model uses operators that are not supported:\n" + "\n".join(sorted(lines)))
+            hint = f"\n{_BLOCKED}" if any(op.startswith("com.microsoft.nchwc::") for op in missing) else ""
+            raise UnsupportedOpError(
+                "the model uses operators that are not supported:\n" + "\n".join(sorted(lines)) + hint
+            )
 
 
 def all_nodes(nodes: list[NodeDef]) -> list[NodeDef]:

@@ -14,7 +14,8 @@ I64 = np.dtype(np.int64)
 _I32 = np.dtype(np.int32)
 
 
-def _index(c: Ctx, v: Value) -> Value:
+def as_index(c: Ctx, v: Value) -> Value:
+    """``v`` in a type that gathers and scatters take."""
     return v if v.dtype in (_I32, I64) else c.cast(v, I64)
 
 
@@ -29,19 +30,19 @@ def gather(c: Ctx) -> Value:
             raise GraphError(f"index {at} is out of range for an axis of {x.shape[axis]}")
         piece = c.slice(x, axis, at % x.shape[axis], 1)
         return c.reshape(piece, (*x.shape[:axis], *index.shape, *x.shape[axis + 1 :]))
-    return c.op("gather", x, _index(c, index), axis=axis)
+    return c.op("gather", x, as_index(c, index), axis=axis)
 
 
 @translates("GatherElements")
 def gather_elements(c: Ctx) -> Value:
     """Elements by index along an axis."""
-    return c.op("gather_elements", c[0], _index(c, c[1]), axis=c.integer("axis", 0))
+    return c.op("gather_elements", c[0], as_index(c, c[1]), axis=c.integer("axis", 0))
 
 
 @translates("GatherND")
 def gather_nd(c: Ctx) -> Value:
     """Slices by index tuples."""
-    return c.op("gather_nd", c[0], _index(c, c[1]), batch_dims=c.integer("batch_dims", 0))
+    return c.op("gather_nd", c[0], as_index(c, c[1]), batch_dims=c.integer("batch_dims", 0))
 
 
 @translates("ScatterElements", "Scatter")
@@ -50,7 +51,7 @@ def scatter_elements(c: Ctx) -> Value:
     return c.op(
         "scatter_elements",
         c[0],
-        _index(c, c[1]),
+        as_index(c, c[1]),
         c[2],
         axis=c.integer("axis", 0),
         reduction=c.text("reduction", "none"),
@@ -60,7 +61,7 @@ def scatter_elements(c: Ctx) -> Value:
 @translates("ScatterND")
 def scatter_nd(c: Ctx) -> Value:
     """Slices replaced or combined by index tuples."""
-    return c.op("scatter_nd", c[0], _index(c, c[1]), c[2], reduction=c.text("reduction", "none"))
+    return c.op("scatter_nd", c[0], as_index(c, c[1]), c[2], reduction=c.text("reduction", "none"))
 
 
 @translates("TensorScatter")

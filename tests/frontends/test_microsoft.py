@@ -1,0 +1,232 @@
+"""Operators of ONNX Runtime's own domain, one node each, against ONNX Runtime."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests.frontends.building import bools, check, f32, i64, ints, one_node, runtime
+
+I32 = np.int32
+
+
+def _check(
+    op: str, inputs: list[Any], constants: Any = (), outputs: int = 1, atol: float = 1e-5, **attrs: Any
+) -> None:
+    model, feeds = one_node(op, inputs, constants, outputs, domain="com.microsoft", **attrs)
+    check(model, feeds, atol=atol)
+
+
+@pytest.mark.parametrize("alpha", [1.0, 0.3])
+@pytest.mark.parametrize("flags", [(0, 0), (1, 0), (0, 1), (1, 1)])
+@pytest.mark.parametrize("batch", [(0, 0), (1, 0), (0, 1), (1, 1)])
+def test_fused_matmul(alpha: float, flags: tuple[int, int], batch: tuple[int, int]) -> None:
+    def operand(rows: int, columns: int, turned: int, batched: int) -> np.ndarray:
+        rows, columns = (columns, rows) if turned else (rows, columns)
+        return f32(rows, 2, 3, columns) if batched else f32(2, 3, rows, columns)
+
+    a, b = operand(4, 5, flags[0], batch[0]), operand(5, 6, flags[1], batch[1])
+    attrs: dict[str, Any] = dict(zip(("transA", "transB", "transBatchA", "transBatchB"), (*flags, *batch)))
+    _check("FusedMatMul", [a, b], alpha=alpha, **attrs)
+
+
+def test_products_with_an_activation() -> None:
+    _check("TransposeMatMul", [f32(2, 4, 3), f32(2, 4, 5)], transA=1, alpha=0.5)
+    activations: dict[str, dict[str, float]] = {
+        "Relu": {}, "Tanh": {}, "LeakyRelu": {"alpha": 0.2}, "HardSigmoid": {"alpha": 0.3, "beta": 0.4},
+        "Elu": {"alpha": 0.7}, "Selu": {"alpha": 1.5, "gamma": 1.1},
+    }  # fmt: skip
+    for name, parameters in activations.items():
+        more: dict[str, Any] = {f"activation_{n}": v for n, v in parameters.items()}
+        _check("FusedGemm", [f32(3, 4), f32(5, 4), f32(5)], transB=1, alpha=0.5, beta=2.0, activation=name, **more)
+
+
+@pytest.mark.parametrize(
+    ("name", "params"),
+    [("Relu", ()), ("Tanh", ()), ("Sigmoid", ()), ("LeakyRelu", (0.2,)), ("Clip", (-1.0, 1.5)),
+     ("HardSigmoid", (0.3, 0.4))],
+)  # fmt: skip
+def test_fused_convolution(name: str, params: tuple[float, ...]) -> None:
+    x, w, b = f32(2, 3, 7, 6), f32(4, 3, 3, 3), f32(4)
+    attrs: dict[str, Any] = {"pads": [1, 1, 1, 1], "activation": name}
+    if params:
+        attrs["activation_params"] = list(params)
+    _check("FusedConv", [x, w, b], [1, 2], **attrs)
+    if name == "Relu":
+        _check("FusedConv", [x, w, b, f32(2, 4, 7, 6)], [1, 2], **attrs)
+
+
+def test_activations() -> None:
+    x, b = f32(2, 3, 8), f32(8)
+    _check("Gelu", [x])
+    _check("BiasGelu", [x, b])
+    _check("FastGelu", [x])
+    _check("FastGelu", [x, b])
+    _check("QuickGelu", [x])
+    _check("QuickGelu", [x], alpha=1.0)
+
+
+def test_normalisations() -> None:
+    x, skip, g, b = f32(2, 3, 8), f32(2, 3, 8, seed=1), f32(8), f32(8, seed=1)
+    _check("SkipLayerNormalization", [x, skip, g, b], epsilon=1e-5)
+    _check("SkipLayerNormalization", [x, skip[:1], g, b, f32(8, seed=2)])
+    _check("SkipLayerNormalization", [x, skip[0], g])
+    model, feeds = one_node("SkipLayerNormalization", [x, skip, g, b], outputs=4, domain="com.microsoft")
+    model.graph.node[0].output[1] = model.graph.node[0].output[2] = ""
+    del model.graph.output[1:3]
+    check(model, feeds)
+    _check("SkipSimplifiedLayerNormalization", [x, skip, g, b])
+    _check("SkipSimplifiedLayerNormalization", [x, skip, g], epsilon=1e-5)
+    check(*one_node("SimplifiedLayerNormalization", [x, g], epsilon=1e-5))
+
+
+def test_embeddings() -> None:
+    ids, segments = ints(2, 5, low=0, high=9, dtype=I32), ints(2, 5, low=0, high=2, dtype=I32)
+    words, places, types, g, b = f32(9, 8), f32(6, 8), f32(2, 8), f32(8), f32(8, seed=1)
+    mask = np.array([[1, 1, 1, 0, 0], [1, 1, 1, 1, 1]], I32)
+    _check("EmbedLayerNormalization", [ids, segments, words, places, types, g, b, mask], range(2, 7), outputs=2)
+    where = ints(2, 5, low=0, high=6, dtype=I32)
+    _check("EmbedLayerNormalization", [ids, None, words, places, None, g, b, None, where], [2, 3, 5, 6], outputs=3)
+
+
+def _attention(count: int = 2, size: int = 4, batch: int = 2, length: int = 5, width: int = 6) -> list[Any]:
+    hidden = count * size
+    return [f32(batch, length, width), f32(width, 3 * hidden, low=-0.5, high=0.5), f32(3 * hidden)]
+
+
+ATTENTION_MASKS = {
+    "none": None,
+    "keys": np.array([[1, 1, 1, 0, 0], [0, 0, 1, 1, 1]], I32),
+    "pairs": bools(2, 5, 5).astype(I32),
+    "ends": np.array([3, 5], I32),
+    "ends and starts": np.array([4, 5, 0, 2], I32),
+}
+
+
+@pytest.mark.parametrize("causal", [0, 1])
+@pytest.mark.parametrize("mask", ATTENTION_MASKS)
+def test_attention(mask: str, causal: int) -> None:
+    # where a row sees nothing, the scores less 10000 that are left have few digits in f32
+    _check("Attention", [*_attention(), ATTENTION_MASKS[mask]], num_heads=2, unidirectional=causal, atol=1e-3)
+
+
+def test_attention_with_a_past_and_a_bias() -> None:
+    past, mask = f32(2, 2, 2, 3, 4), np.ones((2, 8), I32)
+    mask[0, :2] = 0
+    _check("Attention", [*_attention(), mask, past], outputs=2, num_heads=2, unidirectional=1)
+    _check("Attention", [*_attention(), None, None, f32(2, 2, 5, 5)], num_heads=2, scale=0.3)
+    _check("Attention", [*_attention(), None, None, f32(1, 2, 5, 5)], num_heads=2, mask_filter_value=-50.0)
+    x, w, b = _attention()
+    _check("Attention", [x, w[:, :22], b[:22], ATTENTION_MASKS["keys"]], num_heads=2, qkv_hidden_sizes=[8, 8, 6])
+
+
+def test_multi_head_attention() -> None:
+    q, k, v = f32(2, 5, 8), f32(2, 7, 8), f32(2, 7, 6)
+    mask = np.ones((2, 7), I32)
+    mask[1, 4:] = 0
+    _check("MultiHeadAttention", [q, k, v], num_heads=2)
+    _check("MultiHeadAttention", [q, k, v, f32(22), mask], num_heads=2)
+    _check("MultiHeadAttention", [q, k, v, None, np.array([7, 3], I32)], num_heads=2, scale=0.4)
+    _check("MultiHeadAttention", [q, k, v, None, bools(2, 5, 7).astype(I32), f32(1, 2, 5, 7)], num_heads=2)
+    _check("MultiHeadAttention", [q, q, q, f32(24)], num_heads=2, unidirectional=1)
+    past = [f32(2, 2, 3, 4), f32(2, 2, 3, 4, seed=1)]
+    _check("MultiHeadAttention", [q, q, q, None, None, None, *past], outputs=3, num_heads=2, unidirectional=1)
+    _check("MultiHeadAttention", [q, f32(2, 2, 7, 4), f32(2, 2, 7, 4, seed=1)], num_heads=2)
+    _check("MultiHeadAttention", [q, f32(2, 2, 7, 4), f32(2, 2, 7, 4, seed=1), f32(24)], num_heads=2)
+    model, feeds = one_node("MultiHeadAttention", [q, k, f32(2, 7, 8)], outputs=4, domain="com.microsoft", num_heads=2)
+    model.graph.output[3].type.tensor_type.elem_type = 1
+    check(model, feeds)
+
+
+def test_packed_multi_head_attention() -> None:
+    """Forms that ONNX Runtime takes on GPUs only, against the same numbers apart."""
+    qkv, bias = f32(2, 5, 2, 3, 4), f32(24)
+    rows = [qkv[:, :, :, i].reshape(2, 5, 8) for i in range(3)]
+    for packed, apart in (([qkv], rows), ([rows[0], qkv[:, :, :, 1:]], rows), ([qkv, None, None, bias], [*rows, bias])):
+        model, feeds = one_node("MultiHeadAttention", packed, domain="com.microsoft", num_heads=2)
+        wanted = runtime(*one_node("MultiHeadAttention", apart, domain="com.microsoft", num_heads=2))
+        check(model, feeds, by=lambda *_, wanted=wanted: wanted)
+
+
+@pytest.mark.parametrize("interleaved", [0, 1])
+def test_rotary_embedding(interleaved: int) -> None:
+    tables, places = [f32(9, 4), f32(9, 4, seed=1)], ints(2, 5, low=0, high=9)
+    _check("RotaryEmbedding", [f32(2, 5, 16), places, *tables], interleaved=interleaved)
+    _check("RotaryEmbedding", [f32(2, 3, 5, 8), i64(2), *tables], interleaved=interleaved)
+    _check("RotaryEmbedding", [f32(2, 5, 24), places, *tables], interleaved=interleaved, num_heads=2,
+           rotary_embedding_dim=8)  # fmt: skip
+
+
+def _grouped(length: int, packed: bool = False, count: int = 4, groups: int = 2, size: int = 16) -> list[Any]:
+    q, k, v = (f32(2, length, n * size, seed=i) for i, n in enumerate((count, groups, groups)))
+    return [np.concatenate([q, k, v], 2), None, None] if packed else [q, k, v]
+
+
+def _tables(size: int = 16) -> list[np.ndarray]:
+    angle = np.arange(16)[:, None] / 10 ** np.arange(size // 2)
+    return [np.cos(angle).astype(np.float32), np.sin(angle).astype(np.float32)]
+
+
+GROUPED: dict[str, dict[str, Any]] = {
+    "plain": {}, "rotary": {"do_rotary": 1}, "interleaved": {"do_rotary": 1, "rotary_interleaved": 1},
+    "softcap": {"softcap": 2.0}, "window": {"local_window_size": 3, "scale": 0.3}, "smooth": {"smooth_softmax": 1},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize("kind", GROUPED)
+def test_group_query_attention(kind: str, packed: bool) -> None:
+    """A prompt, then a token over a cache that grows, then one over a cache of fixed size with rows of two lengths."""
+    attrs = {"num_heads": 4, "kv_num_heads": 2, **GROUPED[kind]}
+    tables = _tables() if "rotary" in str(attrs) else []
+    total = np.array(6, I32)
+    _check("GroupQueryAttention", [*_grouped(6, packed), None, None, np.array([5, 5], I32), total, *tables], [6],
+           outputs=3, **attrs)  # fmt: skip
+    past = [f32(2, 2, 5, 16, seed=5), f32(2, 2, 5, 16, seed=6)]
+    _check("GroupQueryAttention", [*_grouped(1, packed), *past, np.array([5, 5], I32), total, *tables], [6],
+           outputs=3, **attrs)  # fmt: skip
+    past = [f32(2, 2, 9, 16, seed=5), f32(2, 2, 9, 16, seed=6)]
+    _check("GroupQueryAttention", [*_grouped(1, packed), *past, np.array([5, 3], I32), total, *tables], [6],
+           outputs=3, **attrs)  # fmt: skip
+
+
+def test_group_query_attention_in_chunks() -> None:
+    attrs = {"num_heads": 4, "kv_num_heads": 2, "do_rotary": 1}
+    rows = [x[:1] for x in _grouped(3)]
+    past = [f32(1, 2, 4, 16, seed=5), f32(1, 2, 4, 16, seed=6)]
+    inputs = [*rows, *past, np.array([6], I32), np.array(7, I32), *_tables()]
+    _check("GroupQueryAttention", inputs, [6], outputs=3, **attrs)
+    _check("GroupQueryAttention", inputs, [5, 6], outputs=3, **attrs)
+    _check("GroupQueryAttention", [*inputs, None, f32(1, 4, 3, 7)], [6], outputs=3, **attrs)
+    _check("GroupQueryAttention", [*inputs, None, None, f32(4)], [6], outputs=3, **attrs)
+
+
+def test_bias_softmax() -> None:
+    x, rows, keys = f32(2, 3, 4, 5), f32(2, 1, 1, 5), f32(1, 1, 4, 5)
+    for bias, inner in ((rows, 1), (keys, 0)):
+        e = np.exp(x + bias)
+        model, feeds = one_node("BiasSoftmax", [x, bias], domain="com.microsoft", axis=3, is_inner_broadcast=inner)
+        check(model, feeds, by=lambda *_, e=e: [e / e.sum(-1, keepdims=True)])
+
+
+def test_of_gpus_only() -> None:
+    """Operators that ONNX Runtime has no CPU kernel for, against their definition."""
+    x, bias, skip = f32(2, 3, 8), f32(8), f32(2, 3, 8, seed=1)
+    _, right = np.split(runtime(*one_node("BiasGelu", [x, bias], domain="com.microsoft"))[0], 2, -1)
+    image, scale, shift = f32(2, 4, 5, 6), f32(6), f32(6, seed=1)
+    grouped = runtime(*one_node("GroupNormalization", [image.transpose(0, 3, 1, 2), scale, shift], opset=21,
+                                num_groups=3))[0].transpose(0, 2, 3, 1)  # fmt: skip
+    plain = {"groups": 3, "activation": 0}
+    cases: list[tuple[str, list[Any], dict[str, Any], np.ndarray]] = [
+        ("BiasAdd", [x, bias, skip], {}, x + bias + skip),
+        ("BiasDropout", [x, bias, skip], {}, x + bias + skip),
+        ("BiasSplitGelu", [x, bias], {}, (x + bias)[..., :4] * right),
+        ("GroupNorm", [image, scale, shift], plain, grouped),
+        ("GroupNorm", [image, scale, shift], {"groups": 3, "activation": 1}, grouped / (1 + np.exp(-grouped))),
+        ("SkipGroupNorm", [image - 1, scale, shift, np.ones((2, 6), np.float32)], plain, grouped),
+    ]
+    for op, inputs, attrs, want in cases:
+        model, feeds = one_node(op, inputs, domain="com.microsoft", **attrs)
+        check(model, feeds, by=lambda *_, want=want: [want])
