@@ -18,8 +18,10 @@ _DIRECT = 128
 #: rows of the largest table; longer transforms of prime length become convolutions
 _LARGEST_TABLE = 1024
 
+Pair = tuple[Value, Value]
 
-def _tables(c: Ctx, rows: int, columns: int, n: int, forward: bool, dtype: np.dtype) -> tuple[Value, Value]:
+
+def _tables(c: Ctx, rows: int, columns: int, n: int, forward: bool, dtype: np.dtype) -> Pair:
     """cos and sin [rows, columns] of 2 pi row column / n; the sines of a forward transform are negative."""
 
     def angle() -> np.ndarray:
@@ -50,58 +52,57 @@ def _fit(c: Ctx, x: Value, axis: int, n: int) -> Value:
     return c.op("pad", x, low=(0,) * x.rank, high=high, mode="constant")
 
 
-def _transform(c: Ctx, real: Value, imaginary: Value | None, bins: int, inverse: bool) -> tuple[Value, Value]:
+def _transform(c: Ctx, real: Value, imaginary: Value | None, bins: int, inverse: bool) -> Pair:
     """The first ``bins`` of a transform along the last axis."""
     n, kept = real.shape[-1], real.dtype
     if kept.itemsize < 4:
         real, imaginary = c.cast(real, np.float32), None if imaginary is None else c.cast(imaginary, np.float32)
     if imaginary is None and n <= _DIRECT:
-        parts = _product(c, real, None, _tables(c, n, bins, n, not inverse, real.dtype))
+        parts = _product(c, (real, None), _tables(c, n, bins, n, not inverse, real.dtype))
     else:
-        if imaginary is None:
-            imaginary = c.expand(c.scalar(0, real), real.shape)
-        parts = tuple(c.slice(v, v.rank - 1, 0, bins) for v in _in_steps(c, real, imaginary, not inverse))
+        whole = imaginary or c.expand(c.scalar(0, real), real.shape)
+        parts = _both(_in_steps(c, (real, whole), not inverse), lambda v: c.slice(v, v.rank - 1, 0, bins))
     if inverse:
-        parts = tuple(c.op("mul", v, c.scalar(1 / n, real)) for v in parts)
-    return c.cast(parts[0], kept), c.cast(parts[1], kept)
+        parts = _both(parts, lambda v: c.op("mul", v, c.scalar(1 / n, v)))
+    return _both(parts, lambda v: c.cast(v, kept))
 
 
-def _in_steps(c: Ctx, real: Value, imaginary: Value, forward: bool) -> tuple[Value, Value]:
+def _both(parts: Pair, change: Callable[[Value], Value]) -> Pair:
+    """The real and the imaginary part changed alike."""
+    return change(parts[0]), change(parts[1])
+
+
+def _in_steps(c: Ctx, x: Pair, forward: bool) -> Pair:
     """A complex transform along the last axis, decimated in frequency (Gentleman and Sande, 1966).
 
     With n = a b, j = j1 b + j2 and k = k1 + a k2: transforms of a points over j1, a turn by j2 k1 / n, transforms of b
     points over j2.  Tables grow with a^2 + b^2 instead of n^2; a and b are split again while that is worth it.
     """
-    n = real.shape[-1]
+    *lead, n = x[0].shape
     a = max((d for d in range(1, math.isqrt(n) + 1) if n % d == 0), default=1)
     if a == 1:
-        if n > _LARGEST_TABLE:
-            return _chirped(c, real, imaginary, forward)
-        return _product(c, real, imaginary, _tables(c, n, n, n, forward, real.dtype))
-    b, lead = n // a, real.shape[:-1]
-    swapped = (*range(len(lead)), len(lead) + 1, len(lead))
-
-    def over_first(*parts: Value) -> tuple[Value, ...]:
-        return tuple(c.transpose(c.reshape(v, (*lead, a, b)), swapped) for v in parts)
-
-    parts = _in_steps_of(c, *over_first(real, imaginary), forward)  # [..., j2, k1]
-    turned = _turned(c, parts, _tables(c, b, a, n, forward, real.dtype))
-    re, im = _in_steps_of(c, *(c.transpose(v, swapped) for v in turned), forward)  # [..., k1, k2]
-    done = tuple(c.reshape(c.transpose(v, swapped), (*lead, n)) for v in (re, im))
-    return done[0], done[1]
+        return _chirped(c, x, forward) if n > _LARGEST_TABLE else _by_table(c, x, forward)
+    b, swapped = n // a, (*range(len(lead)), len(lead) + 1, len(lead))
+    turned = _both(x, lambda v: c.transpose(c.reshape(v, (*lead, a, b)), swapped))
+    turned = _step(c, turned, forward)  # [..., j2, k1]
+    turned = _turned(c, turned, _tables(c, b, a, n, forward, turned[0].dtype))
+    turned = _step(c, _both(turned, lambda v: c.transpose(v, swapped)), forward)  # [..., k1, k2]
+    return _both(turned, lambda v: c.reshape(c.transpose(v, swapped), (*lead, n)))
 
 
-def _in_steps_of(c: Ctx, real: Value, imaginary: Value, forward: bool) -> tuple[Value, Value]:
+def _step(c: Ctx, x: Pair, forward: bool) -> Pair:
     """One of the two transforms of a step: split again where its table would be large."""
-    n = real.shape[-1]
-    if n > _DIRECT:
-        return _in_steps(c, real, imaginary, forward)
-    return _product(c, real, imaginary, _tables(c, n, n, n, forward, real.dtype))
+    return _in_steps(c, x, forward) if x[0].shape[-1] > _DIRECT else _by_table(c, x, forward)
 
 
-def _chirped(c: Ctx, real: Value, imaginary: Value, forward: bool) -> tuple[Value, Value]:
+def _by_table(c: Ctx, x: Pair, forward: bool) -> Pair:
+    n = x[0].shape[-1]
+    return _product(c, x, _tables(c, n, n, n, forward, x[0].dtype))
+
+
+def _chirped(c: Ctx, x: Pair, forward: bool) -> Pair:
     """A transform of any length as a convolution, by 2 j k = j^2 + k^2 - (k - j)^2 (Bluestein, 1970)."""
-    n = real.shape[-1]
+    n, dtype, last = x[0].shape[-1], x[0].dtype, x[0].rank - 1
     m, sign = 1 << (2 * n - 2).bit_length(), -1 if forward else 1
 
     def chirp() -> np.ndarray:
@@ -114,19 +115,20 @@ def _chirped(c: Ctx, real: Value, imaginary: Value, forward: bool) -> tuple[Valu
         around[m - n + 1 :] = around[1:n][::-1]
         return np.fft.fft(around) / m
 
-    def turned(parts: tuple[Value, Value], what: str, make: Callable[[], np.ndarray]) -> tuple[Value, Value]:
-        key = ("chirp", what, n, forward, str(real.dtype))
-        cos = c.table((*key, "cos"), lambda: make().real.astype(real.dtype))
-        sin = c.table((*key, "sin"), lambda: make().imag.astype(real.dtype))
-        return _turned(c, parts, (cos, sin))
+    def table(what: str, make: Callable[[], np.ndarray]) -> Pair:
+        key = ("chirp", what, n, forward, str(dtype))
+        return (
+            c.table((*key, "cos"), lambda: make().real.astype(dtype)),
+            c.table((*key, "sin"), lambda: make().imag.astype(dtype)),
+        )
 
-    parts = turned((real, imaginary), "in", chirp)
-    padded = _in_steps(c, _fit(c, parts[0], real.rank - 1, m), _fit(c, parts[1], real.rank - 1, m), True)
-    parts = _in_steps(c, *turned(padded, "spectrum", spectrum), False)
-    return turned((_fit(c, parts[0], real.rank - 1, n), _fit(c, parts[1], real.rank - 1, n)), "in", chirp)
+    turn = table("turn", chirp)
+    x = _in_steps(c, _both(_turned(c, x, turn), lambda v: _fit(c, v, last, m)), True)
+    x = _in_steps(c, _turned(c, x, table("spectrum", spectrum)), False)
+    return _turned(c, _both(x, lambda v: _fit(c, v, last, n)), turn)
 
 
-def _turned(c: Ctx, parts: tuple[Value, Value], by: tuple[Value, Value]) -> tuple[Value, Value]:
+def _turned(c: Ctx, parts: Pair, by: Pair) -> Pair:
     """Complex numbers times complex numbers, element by element."""
     (re, im), (cos, sin) = parts, by
     return (
@@ -135,9 +137,9 @@ def _turned(c: Ctx, parts: tuple[Value, Value], by: tuple[Value, Value]) -> tupl
     )
 
 
-def _product(c: Ctx, real: Value, imaginary: Value | None, tables: tuple[Value, Value]) -> tuple[Value, Value]:
-    """(real + i imaginary) times the table, along the last axis."""
-    cos, sin = tables
+def _product(c: Ctx, x: tuple[Value, Value | None], tables: Pair) -> Pair:
+    """Real and imaginary part times the table, along the last axis."""
+    (real, imaginary), (cos, sin) = x, tables
     re, im = c.op("matmul", real, cos), c.op("matmul", real, sin)
     if imaginary is not None:
         re = c.op("sub", re, c.op("matmul", imaginary, sin))
