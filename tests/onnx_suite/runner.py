@@ -32,6 +32,7 @@ class Result:
     launches: int
     kind: str
     features: tuple[str, ...] = ()
+    device: str = ""  # in words
 
 
 class Worker:
@@ -48,6 +49,7 @@ class Worker:
             self.close()
             raise RuntimeError("a worker of ONNX's suite did not start; A1400_SUITE_LOG=FILE shows why")
         self.kinds: dict[str, str] = answer["kinds"]  # Node, Simple, PyTorchConverted, PyTorchOperator, Real
+        self.device: str = answer["device"]
 
     def run(self, name: str) -> dict | None:
         """The case's result as the worker tells it; None when the process did not answer."""
@@ -126,7 +128,7 @@ def run(
                           "error": how or f"no answer within {TIME_LIMIT:.0f} s"}  # fmt: skip
                 worker = None
             made_of = tuple(answer.pop("features", ()))
-            results.append(Result(kind=first.kinds[name], features=made_of, **answer))
+            results.append(Result(kind=first.kinds[name], features=made_of, device=first.device, **answer))
         if worker is not None:
             worker.close()
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import os
-import random
 import sys
 import time
 import traceback
@@ -20,21 +19,16 @@ import numpy as np
 
 from a1400.engine.model import Model
 from tests.kernels.coverage import features
+from tests.onnx_suite.cases import keep_node_cases
 
 CUDA_ON_HOST = "cuda-on-host"
-
-
-def _seed() -> None:
-    """The cases' arrays come from NumPy's global random state, when they are loaded."""
-    np.random.seed(0)
-    random.seed(0)
 
 
 def load_suite(backend: Any) -> dict[str, type[unittest.TestCase]]:
     """ONNX's test classes by name, with the arrays that a fixed seed gives."""
     import onnx.backend.test
 
-    _seed()
+    keep_node_cases()
     with warnings.catch_warnings(), np.errstate(all="ignore"):
         warnings.simplefilter("ignore")
         suite = onnx.backend.test.BackendTest(backend, __name__)
@@ -87,7 +81,7 @@ def main(device: str) -> None:
     names = sorted(name.removesuffix("_cpu") for name in cases if name.endswith("_cpu"))
     kind = {cls: cls.__name__.removeprefix("OnnxBackend").removesuffix("ModelTest") for cls in cases.values()}
     kinds = {name: kind[cases[f"{name}_cpu"]] for name in names}
-    answers.write(json.dumps({"kinds": kinds}) + "\n")
+    answers.write(json.dumps({"kinds": kinds, "device": _description(chosen[0])}) + "\n")
     for line in sys.stdin:
         name = line.strip()
         for Recorded.on in chosen:
@@ -96,6 +90,13 @@ def main(device: str) -> None:
             if result["status"] != "passed":
                 break
         answers.write(json.dumps(result) + "\n")
+
+
+def _description(device: str) -> str:
+    from a1400.backends.registry import find
+
+    info = find(None, device)
+    return f"{info.name}, {info.platform} {info.driver}"
 
 
 def _run(cls: type[unittest.TestCase], name: str, made: list[Any]) -> dict[str, Any]:

@@ -1,0 +1,54 @@
+"""ONNX's operator cases, kept in the cache folder: making them takes seconds, and every process needs them."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import random
+import tempfile
+import warnings
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from a1400 import config
+
+
+def keep_node_cases() -> None:
+    """Have ``onnx.backend.test`` take them from here."""
+    import onnx.backend.test.runner
+    from onnx.backend.test.loader import load_model_tests as load
+
+    def loaded(*args: Any, kind: str, **kwargs: Any) -> Any:
+        return node_cases() if kind == "node" else load(*args, kind=kind, **kwargs)
+
+    onnx.backend.test.runner.load_model_tests = loaded
+
+
+def node_cases() -> list[Any]:
+    """``onnx.backend.test``'s operator cases, with the arrays that a fixed seed gives."""
+    from onnx.backend.test.loader import load_node_model_tests
+
+    path = _file()
+    if path.exists():
+        return list(pickle.loads(path.read_bytes()))
+    # the cases' arrays come from NumPy's global random state, when they are loaded
+    np.random.seed(0)
+    random.seed(0)
+    with warnings.catch_warnings(), np.errstate(all="ignore"):
+        warnings.simplefilter("ignore")
+        cases = load_node_model_tests()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".new-")
+    with os.fdopen(handle, "wb") as file:
+        pickle.dump(cases, file, pickle.HIGHEST_PROTOCOL)
+    os.replace(temporary, path)
+    return list(cases)
+
+
+def _file() -> Path:
+    """Named after what the cases are made by and of."""
+    made_by = "-".join(version(package) for package in ("onnx", "numpy", "ml-dtypes", "protobuf"))
+    return config.cache_dir() / "onnx_suite" / f"{made_by}.pickle"
