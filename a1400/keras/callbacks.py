@@ -52,7 +52,14 @@ def callback_list(
         _Ours(callback, trainer) if hasattr(callback, "set_trainer") else callback
         for callback in keras.tree.flatten(given or [])
     ]
-    return keras.callbacks.CallbackList(
+    made = keras.callbacks.CallbackList(
         callbacks, add_history=history, add_progbar=verbose != 0, verbose=verbose, epochs=epochs, steps=steps,
         model=model,
     )  # fmt: skip
+    for callback in callbacks:
+        if isinstance(callback, keras.callbacks.TensorBoard) and callback.write_graph:
+            # it tells a model with a graph of layers by the name of its class
+            callback._model = model.model
+            callback._write_keras_model_summary()
+            callback._model = model
+    return made

@@ -18,8 +18,9 @@ from keras.src.trainers.epoch_iterator import EpochIterator
 from a1400.errors import InputError
 from a1400.train.binding import Batch, Binder
 
-#: what one step gets: its number, and the batch
-Numbered = tuple[int, Batch]
+#: what one step gets: the number that callbacks are told before it, the batch, and the one they are told behind it;
+#: None where callbacks are not asked because several steps make one execution
+Numbered = tuple[int | None, Batch, int | None]
 
 
 class Batches:
@@ -28,11 +29,12 @@ class Batches:
     def __init__(
         self, binder: Binder, x: Any, y: Any = None, sample_weight: Any = None, *, batch_size: int | None = None,
         steps: int | None = None, shuffle: Any = False, class_weight: Any = None, targets: bool = True,
+        steps_per_execution: int = 1,
     ) -> None:  # fmt: skip
         self._binder, self._targets = binder, targets
         self._epochs = EpochIterator(
             x=x, y=y, sample_weight=sample_weight, batch_size=batch_size, steps_per_epoch=steps, shuffle=shuffle,
-            class_weight=class_weight,
+            class_weight=class_weight, steps_per_execution=steps_per_execution,
         )  # fmt: skip
         self._epochs.reset()
 
@@ -43,9 +45,11 @@ class Batches:
         return found
 
     def __iter__(self) -> Iterator[Numbered]:
-        for step, _, (data,) in self._epochs:
-            x, y, weight = data_adapter_utils.unpack_x_y_sample_weight(data)
-            yield step, self._binder.bind(x, y, weight) if self._targets else self._binder.bind(x)
+        for begin, end, some in self._epochs:
+            for index, data in enumerate(some):
+                x, y, weight = data_adapter_utils.unpack_x_y_sample_weight(data)
+                batch = self._binder.bind(x, y, weight) if self._targets else self._binder.bind(x)
+                yield None if index else begin, batch, end if index == len(some) - 1 else None
 
 
 def split(arrays: Any, part: float) -> tuple[Any, Any]:

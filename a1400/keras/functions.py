@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
 import keras
@@ -11,16 +11,24 @@ from keras.src.utils.naming import get_object_name  # what Keras's logs call a f
 from a1400.graph.tensor import Tensor
 from a1400.keras.tracing import Layouts, Refusal, Tracing
 from a1400.train import losses, metrics
+from a1400.train.random import RandomSource
 from a1400.train.reductions import check_reduction, pair, wide
 
 
-class Code(keras.layers.Layer):
-    """A function as a layer, so that what it calls is converted, and refused, under its name."""
+class _Untracked(tuple[Any, ...]):
+    """Objects that a layer holds and that are none of its parts."""
 
-    def __init__(self, function: Callable[..., Any], name: str) -> None:
+
+class Code(keras.layers.Layer):
+    """A function as a layer, so that what it calls is converted, and refused, under its name.
+
+    ``holders`` are objects other than layers that hold variables the function uses.
+    """
+
+    def __init__(self, function: Callable[..., Any], name: str, holders: Sequence[Any] = ()) -> None:
         super().__init__(name=name.replace("/", "_"), dtype="float32")
         self.supports_masking = True
-        self._function = function
+        self._function, self.holders = function, _Untracked(holders)
 
     def call(self, *tensors: Any) -> Any:
         """What the function gives."""
@@ -37,18 +45,20 @@ class _NoVariables(dict[int, Tensor]):
         raise Refusal("it reads a variable; losses and metrics may only compute with targets and predictions")
 
 
-class _NoNumbers:
+class NoNumbers(RandomSource):
     """Likewise for random numbers."""
 
-    def __getattr__(self, name: str) -> NoReturn:
+    def __init__(self) -> None:
+        """There is no state to draw them from."""
+
+    def __getattribute__(self, name: str) -> NoReturn:
         raise Refusal("it draws random numbers, which losses and metrics may not")
 
 
 def _traced(code: Code, *tensors: Tensor) -> tuple[Tensor, Tensor | None]:
     """What a function gives of tensors, and the mask that it gives that."""
     graph = tensors[0].graph
-    numbers: Any = _NoNumbers()
-    tracing = Tracing(graph, _NoVariables(), Layouts(), training=True, random=numbers)
+    tracing = Tracing(graph, _NoVariables(), Layouts(), training=True, random=NoNumbers())
     given = tracing.apply(code, *tensors)
     # a number is what a function gives that does not look at its arguments
     result = given if isinstance(given, Tensor) else tensors[-1].lift(keras.ops.convert_to_numpy(given))
@@ -100,7 +110,7 @@ def own_loss(given: Any) -> losses.Loss | None:
 
 
 def own_metric(given: Any) -> metrics.Metric | None:
-    """Likewise for a metric; None for one with code of its own for how it adds up."""
+    """Likewise for a metric; None for a class that has no ``update_state``."""
     if isinstance(given, keras.losses.Loss):
         return metrics.OfLoss(OwnLoss(given), get_object_name(given))
     if isinstance(given, keras.metrics.Metric):
@@ -108,5 +118,9 @@ def own_metric(given: Any) -> metrics.Metric | None:
         plain = isinstance(given, wrapper) and all(
             getattr(kind, name) is getattr(wrapper, name) for name in ("update_state", "result")
         )
-        return OwnMetric(given) if plain else None
+        if plain:
+            return OwnMetric(given)
+        from a1400.keras.own_metrics import OwnState  # which needs this module
+
+        return None if kind.update_state is keras.metrics.Metric.update_state else OwnState(given)
     return OwnMetric(given) if callable(given) and not isinstance(given, type) else None

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import math
 import os
-from collections.abc import Collection, Mapping
+import warnings
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import keras
 import numpy as np
 
-from a1400.errors import InputError
+from a1400.errors import InputError, NonFiniteError
 from a1400.keras.callbacks import callback_list
 from a1400.keras.data import Batches, sample_of, split, unpacked, weights_of_classes
 from a1400.keras.layers.models import is_graph
@@ -46,6 +48,7 @@ class AcceleratedModel:
         self._initial_epoch: int | None = None  # set by keras.callbacks.BackupAndRestore
         self._compiled = Compiled()
         self._is_compiled = False
+        self._together = 1  # steps between two calls of callbacks
         self._network: KerasNetwork | None = None
         self._sample: Any = None  # an input of a model that is code, not a graph of layers
         self._trainer: KerasTrainer | None = None
@@ -82,7 +85,8 @@ class AcceleratedModel:
     ) -> None:  # fmt: skip
         """As ``keras.Model.compile``; what is not supported is named at once.
 
-        ``run_eagerly``, ``steps_per_execution`` and ``jit_compile`` say how Keras's backend would run: not here.
+        ``run_eagerly`` and ``jit_compile`` say how Keras's backend would run: not here.  ``steps_per_execution`` says
+        how often callbacks are asked.
         """
         self._pull()
         keras_optimizer = keras.optimizers.get(optimizer)
@@ -94,7 +98,7 @@ class AcceleratedModel:
         )  # fmt: skip
         given = (keras_optimizer, loss, loss_weights, metrics, weighted_metrics)
         self._compiled, self._given, self._is_compiled = checked, given, True
-        self._trainer = None
+        self._trainer, self._together = None, int(steps_per_execution)
 
     def _built(self) -> bool:
         known = getattr(self._model, "inputs", None) if is_graph(self._model) else self._sample is not None
@@ -171,18 +175,20 @@ class AcceleratedModel:
 
         Raises :class:`~a1400.errors.NonFiniteError` with the layer where NaN or infinity began.
         """
+        if not isinstance(validation_freq, (int, Collection)) or validation_freq == 0:
+            raise InputError(f"validation_freq is a number of epochs or a list of them, not {validation_freq!r}")
         trainer = self._ready(x, needs_loss=True)
         if validation_split and validation_data is None:
             (x, y, sample_weight), validation_data = split((x, y, sample_weight), validation_split)
         data = Batches(
             trainer.binder, x, y, sample_weight, batch_size=batch_size, steps=steps_per_epoch, shuffle=shuffle,
-            class_weight=class_weight,
+            class_weight=class_weight, steps_per_execution=self._together,
         )  # fmt: skip
         validation = None
         if validation_data is not None:
             validation = Batches(
                 trainer.binder, *unpacked(validation_data), batch_size=validation_batch_size or batch_size,
-                steps=validation_steps,
+                steps=validation_steps, steps_per_execution=self._together,
             )  # fmt: skip
         calls = callback_list(
             callbacks, self, trainer, history=True, verbose=verbose, epochs=epochs, steps=data.steps
@@ -193,6 +199,8 @@ class AcceleratedModel:
             calls.on_train_begin()
             for epoch in range(self._initial_epoch or initial_epoch, epochs):
                 logs = self._epoch(trainer, data, calls, epoch, bool(callbacks))
+                if callbacks:
+                    trainer.pull()  # they may look at what the optimizer remembers
                 if validation is not None and _is_due(epoch, validation_freq):
                     found = self._evaluated(trainer, validation, calls)
                     logs.update((f"val_{name}", value) for name, value in found.items())
@@ -211,37 +219,49 @@ class AcceleratedModel:
     def _epoch(
         self, trainer: KerasTrainer, data: Batches, calls: Any, epoch: int, watched: bool
     ) -> dict[str, float]:
-        sums = Sums()
+        sums, failed = Sums(), dict[str, float]()
         calls.on_epoch_begin(epoch)
         self._follow_rate(trainer)
         watched = watched or has_function(self._model.optimizer)
         with Prefetcher(iter(data)) as batches:
-            for step, batch in batches:
-                calls.on_train_batch_begin(step)
-                if watched:  # somebody may have changed weights or the learning rate
+            for begin, batch, end in batches:
+                if begin is not None:
+                    calls.on_train_batch_begin(begin)
+                if watched and begin is not None:  # somebody may have changed weights or the learning rate
                     trainer.count()
                     self._follow_rate(trainer)
                     trainer.push()
-                trainer.train_batch(batch, sums)
-                calls.on_train_batch_end(step, trainer.logs(sums))
+                try:
+                    trainer.train_batch(batch, sums)
+                except NonFiniteError as error:
+                    if not any(isinstance(c, keras.callbacks.TerminateOnNaN) for c in calls.callbacks):
+                        raise
+                    warnings.warn(str(error), stacklevel=3)
+                    failed = {"loss": math.nan}
+                if end is not None or failed:
+                    calls.on_train_batch_end(begin if end is None else end, {**trainer.logs(sums), **failed})
                 if self.stop_training:
                     break
         trainer.pull(slots=False)
-        return trainer.logs(sums)
+        return {**trainer.logs(sums), **failed}
 
     def _evaluated(self, trainer: KerasTrainer, data: Batches, calls: Any) -> dict[str, float]:
         sums = Sums()
         self.stop_evaluating = False
         calls.on_test_begin()
+        trainer.push()  # callbacks may put other weights in the model's place, and take them away again
         with Prefetcher(iter(data)) as batches:
-            for step, batch in batches:
-                calls.on_test_batch_begin(step)
+            for begin, batch, end in batches:
+                if begin is not None:
+                    calls.on_test_batch_begin(begin)
                 trainer.test_batch(batch, sums)
-                calls.on_test_batch_end(step, trainer.logs(sums))
+                if end is not None:
+                    calls.on_test_batch_end(end, trainer.logs(sums))
                 if self.stop_evaluating:
                     break
         logs = trainer.logs(sums)
         calls.on_test_end(logs)
+        trainer.push()
         return logs
 
     # ---- evaluate, predict ---------------------------------------------------------------------------
@@ -251,7 +271,9 @@ class AcceleratedModel:
     ) -> Any:  # fmt: skip
         """As ``keras.Model.evaluate``: the loss, or a list of loss and metrics, or a dict."""
         trainer = self._ready(x, needs_loss=True)
-        data = Batches(trainer.binder, x, y, sample_weight, batch_size=batch_size, steps=steps)
+        data = Batches(
+            trainer.binder, x, y, sample_weight, batch_size=batch_size, steps=steps, steps_per_execution=self._together
+        )
         calls = callback_list(callbacks, self, trainer, history=False, verbose=verbose, epochs=1, steps=data.steps)
         return _given(self._evaluated(trainer, data, calls), return_dict)
 
@@ -261,22 +283,29 @@ class AcceleratedModel:
     ) -> Any:  # fmt: skip
         """As ``keras.Model.predict``: arrays in the structure of the model's outputs."""
         trainer = self._ready(x)
-        data = Batches(trainer.binder, x, batch_size=batch_size, steps=steps, targets=False)
+        data = Batches(
+            trainer.binder, x, batch_size=batch_size, steps=steps, targets=False, steps_per_execution=self._together
+        )
         calls = callback_list(callbacks, self, trainer, history=False, verbose=verbose, epochs=1, steps=data.steps)
         self.stop_predicting = False
         found: list[dict[str, np.ndarray]] = []
+        told = 0
         calls.on_predict_begin()
+        trainer.push()
         with Prefetcher(iter(data)) as batches:
-            for step, batch in batches:
-                calls.on_predict_batch_begin(step)
+            for begin, batch, end in batches:
+                if begin is not None:
+                    calls.on_predict_batch_begin(begin)
                 found.append(trainer.predict_batch(batch))
-                calls.on_predict_batch_end(step, {"outputs": self._structured(found[-1])})
+                if end is not None:
+                    calls.on_predict_batch_end(end, {"outputs": self._structured(_joined(found[told:]))})
+                    told = len(found)
                 if self.stop_predicting:
                     break
         calls.on_predict_end()
         if not found:
             raise InputError("the data gave no batch")
-        return self._structured({name: np.concatenate([part[name] for part in found]) for name in found[0]})
+        return self._structured(_joined(found))
 
     def _structured(self, outputs: Mapping[str, np.ndarray]) -> Any:
         """Outputs by name in the structure that the model gives them in."""
@@ -327,6 +356,13 @@ class AcceleratedModel:
             export_onnx(self.network, path, *args, **options)
         else:
             self._model.export(path, *args, **({} if format is None else {"format": format}), **options)
+
+
+def _joined(parts: Sequence[Mapping[str, np.ndarray]]) -> Mapping[str, np.ndarray]:
+    """The outputs of several batches as those of one."""
+    if len(parts) == 1:
+        return parts[0]
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
 def _outputs_by(loss: Any) -> tuple[str, ...]:

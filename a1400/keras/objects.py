@@ -107,9 +107,7 @@ def metric_of(given: Any) -> Metric | str:
     if not is_keras(given) or type(given).__name__ in ("MeanMetricWrapper", "LossFunctionWrapper"):
         own = own_metric(given)
         if own is None:
-            raise InputError(
-                f"the metric {_called(given)} adds up in a way of its own; write it as a function of y_true and y_pred"
-            )
+            raise InputError(f"the metric {_called(given)} is neither a function nor a class with an update_state")
         return own
     if inspect.isfunction(given):
         return _named_metric(given.__name__)
@@ -223,6 +221,20 @@ def _by_output(given: Any, outputs: Sequence[str], what: str, single: bool) -> d
     return dict.fromkeys(outputs, given)
 
 
+def _loss_weights(given: Any, outputs: Sequence[str]) -> dict[str, float]:
+    """The weight of each output's loss: a number, or a list or dict of them."""
+    found: dict[str, float] = {}
+    for name, value in _by_output(given, outputs, "loss_weights", single=False).items():
+        try:
+            found[name] = float(value)
+        except (TypeError, ValueError):
+            raise InputError(
+                f"loss_weights: the weight of {name!r} is {value!r}; give a number, or a list or dict with one for "
+                "each output"
+            ) from None
+    return found
+
+
 def _metrics_by_output(given: Any, outputs: Sequence[str], what: str) -> dict[str, list[Any]]:
     """Metrics of each output as a list."""
     if given is None:
@@ -247,15 +259,15 @@ def compiled(
         try:
             return work()
         except InputError as error:
-            problems.append(f"{where}: {error}")
+            text = str(error)
+            problems.append(text if text.startswith(where) else f"{where}: {text}")
             return None
 
     for name, value in (attempt("loss", lambda: _by_output(loss, outputs, "loss", True)) or {}).items():
         made = attempt(f"loss of {name}", partial(loss_of, value))
         if made is not None:
             result.losses[name] = made
-    weights = attempt("loss_weights", lambda: _by_output(loss_weights, outputs, "loss_weights", True)) or {}
-    result.loss_weights = {name: float(value) for name, value in weights.items()}
+    result.loss_weights = attempt("loss_weights", lambda: _loss_weights(loss_weights, outputs)) or {}
     for table, target in ((metrics_given, result.metrics), (weighted, result.weighted_metrics)):
         found = attempt("metrics", partial(_metrics_by_output, table, outputs, "metrics")) or {}
         for name, entries in found.items():

@@ -26,7 +26,9 @@ if TYPE_CHECKING:
     from a1400.keras.tracing import Call, Tracing
 
 #: what a layer keeps of its variables for itself
-_BOOKKEEPING = frozenset({"_trainable_variables", "_non_trainable_variables", "_seed_generators", "_torch_params"})
+_BOOKKEEPING = frozenset(
+    {"_trainable_variables", "_non_trainable_variables", "_seed_generators", "_torch_params", "_variables"}
+)
 _RANDOM = tuple(
     name for name in ("normal", "uniform", "truncated_normal", "dropout", "randint", "categorical", "shuffle", "gamma",
                       "binomial", "beta") if hasattr(keras_backend.random, name)
@@ -250,13 +252,13 @@ def _numbers(call: Call, name: str, given: dict[str, Any]) -> Tensor:
 
 @contextmanager
 def _as_symbols(call: Call, layer: Any) -> Iterator[None]:
-    """The variables of a layer and of the layers within it stand as :class:`Weight` under their attributes."""
+    """The variables of a layer, and of what is within it, stand as :class:`Weight` under their attributes."""
     known, held = call.tracing.values, {}
 
     def one(x: Any) -> Any:
         return Weight(call, x) if isinstance(x, keras.Variable) and id(x) in known else x
 
-    for each in layer._flatten_layers():
+    for each in (*layer._flatten_layers(), *getattr(layer, "holders", ())):
         for name, value in list(vars(each).items()):
             if name in _BOOKKEEPING:
                 continue

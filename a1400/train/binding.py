@@ -56,10 +56,11 @@ class Binder:
 
     def __init__(
         self, inputs: Mapping[str, InputShape], outputs: Sequence[str],
-        class_weight: Mapping[int, float] | None = None,
+        class_weight: Mapping[int, float] | None = None, every: Sequence[str] = (),
     ) -> None:  # fmt: skip
-        """``outputs`` are those that have a loss."""
+        """``outputs`` are those that have a loss or metrics, ``every`` all; targets of the others are not looked at."""
         self.inputs, self.outputs = dict(inputs), tuple(outputs)
+        self.every = tuple(every) or self.outputs
         self.class_weight = None if class_weight is None else {int(k): float(v) for k, v in class_weight.items()}
         if self.class_weight is not None and len(self.outputs) != 1:
             raise InputError("class_weight is for networks with one output; give sample_weight instead")
@@ -88,10 +89,13 @@ class Binder:
         if not self.outputs:
             raise InputError(f"{what} is given, but there is no loss; give one when the trainer is made")
         if isinstance(y, Mapping):
-            unknown = sorted(map(str, {*y} - {*self.outputs}))
+            unknown = sorted(map(str, {*y} - {*self.every}))
             if unknown:
-                raise InputError(f"{what}: no output with a loss is called {', '.join(unknown)}")
+                raise InputError(f"{what}: no output is called {', '.join(unknown)}; there are {', '.join(self.every)}")
             return {n: to_numpy(y[n], f"{what} of {n!r}") for n in self.outputs if y.get(n) is not None}
+        if len(self.every) > 1 and isinstance(y, (list, tuple)) and len(y) == len(self.every):
+            table = {n: a for n, a in zip(self.every, y) if n in self.outputs and a is not None}
+            return {n: to_numpy(a, f"{what} of {n!r}") for n, a in table.items()}
         if len(self.outputs) == 1:
             if isinstance(y, (list, tuple)) and len(y) == 1 and np.ndim(y[0]) >= 1:
                 y = y[0]

@@ -137,6 +137,10 @@ class Entry:
         return metric.parts(target, prediction, weight if self.weighted else None, mask if metric.masked else None)
 
 
+def _numbered(label: str, number: int) -> str:
+    return label if number == 1 else f"{label}_{number - 1}"
+
+
 class Metrics:
     """All metrics: ``by_output`` for the graph, :meth:`results` from sums named ``metric:OUTPUT:INDEX:PART``."""
 
@@ -148,17 +152,18 @@ class Metrics:
             else:
                 table = _by_output("metrics", given, outputs)
             for output, some in table.items():
-                if output not in of:
-                    if isinstance(given, Mapping):
-                        raise InputError(f"metrics: output {output!r} has no loss, so no targets come for it")
+                if output not in of and not isinstance(given, Mapping):
                     continue
                 each = some if isinstance(some, (list, tuple)) else [some]
                 self.by_output.setdefault(output, []).extend(Entry(output, g, counts) for g in each)
-        self._several = len(of) > 1
+        #: outputs that targets are needed for
+        self.targets = tuple(name for name in outputs if name in of or name in self.by_output)
+        self._several = len(outputs) > 1
 
     def results(self, sums: Mapping[str, np.ndarray]) -> dict[str, float]:
         """The figure of each metric by its name, with the output's in front where there are several."""
         found: dict[str, float] = {}
+        counts: dict[str, int] = {}
         for output, entries in self.by_output.items():
             for index, entry in enumerate(entries):
                 prefix = f"metric:{output}:{index}:"
@@ -166,11 +171,14 @@ class Metrics:
                 if entry.metric is None or not mine:
                     continue
                 entry.metric.sums = mine
-                label = f"{output}_{entry.metric.name}" if self._several else entry.metric.name
-                label = f"weighted_{label}" if entry.weighted and label in found else label
-                while label in found:
-                    label += "_again"
-                found[label] = entry.metric.result()
+                before = f"{output}_" if self._several else ""
+                label = before + entry.metric.name
+                if entry.weighted and label in counts:
+                    label = f"{before}weighted_{entry.metric.name}"
+                number = counts[label] = counts.get(label, 0) + 1
+                figure = entry.metric.result()
+                # one that gives several names them itself
+                found.update(figure if isinstance(figure, Mapping) else {_numbered(label, number): figure})
         return found
 
     def state(self) -> dict[str, Any]:

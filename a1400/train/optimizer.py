@@ -35,6 +35,10 @@ class Pieces(Protocol):
         """The flat tensor of what :meth:`split` gave."""
         ...
 
+    def chosen(self, flat: Tensor, names: Collection[str]) -> Tensor:
+        """Whether an element of ``flat``, a tensor of all parameters, belongs to one of ``names``; bool."""
+        ...
+
 
 class Optimizer:
     """The face of all optimizers.
@@ -167,13 +171,14 @@ class Optimizer:
     def update(
         self, parameter: Tensor, gradient: Tensor, slots: Mapping[str, Tensor], hyper: Tensor,
         factor: Tensor | None = None, finite: Tensor | None = None, group: str = "", pieces: Pieces | None = None,
-        constrain: Callable[[Tensor], Tensor] | None = None,
+        constrain: Callable[[Tensor], Tensor] | None = None, still: Collection[str] = (),
     ) -> tuple[Tensor, Slots]:  # fmt: skip
         """One step: the new parameter and slots, of the same shapes and dtypes.
 
         ``gradient`` is multiplied by ``factor`` (one element: :meth:`global_factor`, or the inverse of a loss scale);
         where ``finite`` (bool, one element) is False all stays as it was.  The parameters are of one ``group``, and
-        :meth:`by_parameter` asks for ``pieces``; ``constrain`` is applied to the new parameters.
+        :meth:`by_parameter` asks for ``pieces``; ``constrain`` is applied to the new parameters.  Those in ``still``
+        have no gradient and are left as they are, without decay; this needs ``pieces``, too.
         """
         h = _numbers(hyper, parameter)
         g = gradient.cast(parameter.dtype)
@@ -188,9 +193,14 @@ class Optimizer:
             share = next(h)
             p = p - p * share if label == group else p
         if pieces is not None and self.by_parameter(group):
-            new, updated = self._each(p, g, mine, own, pieces)
+            new, updated = self._each(p, g, mine, own, pieces, still)
         else:
             new, updated = self._step(p, g, mine, iter(own))
+        if still and pieces is not None:
+            stays = pieces.chosen(parameter, still)
+            new = stays.where(parameter, new)
+            if not self.by_parameter(group):
+                updated = {name: stays.where(mine[name], value) for name, value in updated.items()}
         if GATHERED in slots:
             updated[GATHERED] = slots[GATHERED].filled(0.0)
         return self._settled(parameter, slots, new, updated, h, finite, constrain)
@@ -207,15 +217,17 @@ class Optimizer:
         return self._settled(parameter, slots, parameter, updated, h, finite, constrain)
 
     def _each(
-        self, p: Tensor, g: Tensor, slots: Slots, own: Sequence[Tensor], pieces: Pieces
+        self, p: Tensor, g: Tensor, slots: Slots, own: Sequence[Tensor], pieces: Pieces, still: Collection[str] = ()
     ) -> tuple[Tensor, Slots]:
-        """:meth:`_step` of one parameter after the other."""
+        """:meth:`_step` of one parameter after the other, but not of those in ``still``."""
         gradients, split = pieces.split(g), {slot: pieces.split(flat, slot) for slot, flat in slots.items()}
         made: dict[str, Tensor] = {}
         updated: dict[str, dict[str, Tensor]] = {slot: {} for slot in slots}
         for name, single in pieces.split(p).items():
             mine = {slot: parts[name] for slot, parts in split.items() if name in parts}
-            made[name], new = self._step(single, gradients[name], mine, iter(own))
+            made[name], new = single, mine
+            if name not in still:
+                made[name], new = self._step(single, gradients[name], mine, iter(own))
             for slot, value in new.items():
                 updated[slot][name] = value
         return pieces.join(made), {slot: pieces.join(parts, slot) for slot, parts in updated.items()}

@@ -253,11 +253,14 @@ class Steps:
 
     def _metrics(self, made: Forward) -> None:
         for name, entries in self.metrics.items():
+            target = made.inputs.get(f"target:{name}")
+            if target is None:
+                raise InputError(f"there are no targets for output {name!r}, which has metrics")
             for index, entry in enumerate(entries):
                 with layer(made.graph, "metrics"):
                     weight = made.inputs.get(f"weight:{name}")
                     mask = made.masks.get(name)
-                    parts = entry.parts(made.inputs[f"target:{name}"], made.outputs[name], weight, mask)
+                    parts = entry.parts(target, made.outputs[name], weight, mask)
                 for part, tensor in parts.items():
                     made.graph.output(f"metric:{name}:{index}:{part}", tensor.value)
 

@@ -330,7 +330,7 @@ class Trainer:
 
     # ---- numbers -------------------------------------------------------------------------------------
     def _binder(self, class_weight: Mapping[int, float] | None = None) -> Binder:
-        return Binder(self.network.inputs, tuple(self._steps.losses), class_weight)
+        return Binder(self.network.inputs, self._metrics.targets, class_weight, tuple(self.network.outputs))
 
     def _add(self, found: Mapping[str, np.ndarray], size: int, sums: Sums) -> None:
         """A batch's numbers; a loss counts as often as its batch has samples."""

@@ -5,7 +5,7 @@ A step whose loss or gradients are not finite changes nothing.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -69,6 +69,14 @@ class Pieces:
             laid[name] = tensor if order is None else tensor.transpose(order)
         return layout.concatenate(next(iter(parts.values())).graph, laid)
 
+    def chosen(self, flat: Tensor, names: Collection[str]) -> Tensor:
+        """Whether an element of ``flat``, a tensor of all parameters, belongs to one of ``names``; bool."""
+        flags = np.zeros(self.layout.size, bool)
+        for name in names:
+            place = self.layout.places[name]
+            flags[place.start : place.start + place.size] = True
+        return Tensor(flat.graph, flat.graph.constant(flags))
+
     def _order(self, name: str, tensor: Tensor, slot: str | None) -> tuple[int, ...] | None:
         own = slot is not None and self.slots[slot].places[name].shape != self.layout.places[name].shape
         order = None if own else self.orders.get(name)
@@ -109,12 +117,13 @@ def write_update(
     factor = optimizer.global_factor(flat) if whole else None
     for layout, gradient, mine in zip(steps.layouts, flat, slots):
         parameter = Tensor(graph, graph.state(parameter_state(layout), (layout.size,), layout.dtype))
-        constrain = _constraint(steps, layout)
+        still = [name for name in layout.places if name not in there]
+        constrain = _constraint(steps, layout, still)
         if whole:
             name, place = next(iter(layout.places.items()))
             new, updated = optimizer.update(
                 parameter, gradient, mine, hyper, factor, finite, steps.group(name, place.shape), steps.pieces(layout),
-                constrain,
+                constrain, still,
             )  # fmt: skip
         else:
             new, updated = optimizer.gather(parameter, gradient, mine, hyper, finite, constrain)
@@ -125,14 +134,17 @@ def write_update(
     _update_others(steps, made, finite)
 
 
-def _constraint(steps: Steps, layout: FlatLayout) -> Callable[[Tensor], Tensor] | None:
-    """What holds a layout's parameters within their constraints."""
+def _constraint(
+    steps: Steps, layout: FlatLayout, still: Collection[str]
+) -> Callable[[Tensor], Tensor] | None:
+    """What holds a layout's parameters within their constraints; those that stand still are not looked at."""
     if not any(name in steps.constraints for name in layout.places):
         return None
     pieces = steps.pieces(layout)
 
     def constrain(flat: Tensor) -> Tensor:
-        return pieces.join({name: steps.constraints[name](w) for name, w in pieces.split(flat).items()})
+        parts = pieces.split(flat)
+        return pieces.join({n: w if n in still else steps.constraints[n](w) for n, w in parts.items()})
 
     return constrain
 

@@ -5,6 +5,7 @@ The test run has Keras on PyTorch; ``.ci/run`` runs this file and ``test_fit.py`
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -110,6 +111,30 @@ def test_callbacks_make_the_same_history(tmp_path: Path) -> None:
     assert mine.epoch[0] == 2 and len(mine.epoch) < 6 and my_files == their_files and len(my_files) > 2
     for one, other in zip(my_weights, their_weights):
         np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-6)
+
+
+def test_tensorboard_gets_what_keras_gives_it(tmp_path: Path) -> None:
+    """Scalars of batches and epochs, the model's graph, histograms, pictures and embeddings of its weights."""
+    reason = "tensorflow and tensorboard are not installed; .ci/run tries this where it runs Keras on TensorFlow"
+    pytest.importorskip("tensorboard", reason=reason)
+    pytest.importorskip("tensorflow", reason=reason)
+    from tensorflow.python.summary.summary_iterator import summary_iterator
+
+    x, y, _ = _arrays()
+    found: list[set[tuple[str, str, int]]] = []
+    for index, model in enumerate(_pair()):
+        callback = keras.callbacks.TensorBoard(
+            tmp_path / str(index), histogram_freq=2, write_images=True, write_steps_per_second=True, update_freq=2,
+            embeddings_freq=1,
+        )  # fmt: skip
+        model.fit(x, y, batch_size=16, epochs=3, validation_split=0.2, verbose=0, callbacks=[callback])
+        found.append({
+            (path.parent.name, re.sub(r"_\d+", "", value.tag), event.step)
+            for path in sorted((tmp_path / str(index)).rglob("events*"))
+            for event in summary_iterator(str(path)) for value in event.summary.value
+        })  # fmt: skip
+    assert found[0] == found[1] and ("train", "keras", 0) in found[1] and ("train", "batch_loss", 4) in found[1]
+    assert ("validation", "epoch_loss", 2) in found[1] and any(tag.endswith("histogram") for _, tag, _ in found[1])
 
 
 def test_the_learning_rate_may_be_a_function() -> None:

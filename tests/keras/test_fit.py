@@ -120,6 +120,36 @@ def test_several_inputs_and_outputs(numpy_engine: None) -> None:
     _same_weights(plain, accelerated)
 
 
+@pytest.mark.parametrize("optimizer", ["adamw", "sgd", "lamb"])
+def test_parameters_without_a_gradient_stay_as_they_are(optimizer: str, numpy_engine: None) -> None:
+    """No decay, no constraint; and an output may have metrics without a loss."""
+
+    def loose() -> Any:
+        keras.utils.set_random_seed(0)
+        x = keras.Input((4,))
+        y = layers.Dense(6, activation="tanh", kernel_constraint="max_norm")(x)
+        other = layers.Dense(2, kernel_constraint=keras.constraints.UnitNorm(), name="loose")(y)
+        return keras.Model(x, {"kind": layers.Dense(3, name="kind")(y), "loose": other})
+
+    made = {
+        "adamw": lambda: keras.optimizers.AdamW(0.01, weight_decay=0.1, use_ema=True, ema_momentum=0.5),
+        "sgd": lambda: keras.optimizers.SGD(0.1, momentum=0.9, weight_decay=0.1, global_clipnorm=0.5),
+        "lamb": lambda: keras.optimizers.Lamb(0.01, weight_decay=0.1),
+    }[optimizer]
+    loss = {"kind": keras.losses.SparseCategoricalCrossentropy(from_logits=True)}
+    plain, accelerated = _pair(
+        loose, optimizer=made, loss=loss, metrics={"kind": ["accuracy"], "loose": ["mae", "mae"]},
+        weighted_metrics={"kind": ["accuracy"]},
+    )  # fmt: skip
+    x, y = _data(32)
+    options = {"batch_size": 16, "epochs": 2, "shuffle": False, "verbose": 0}
+    mine, theirs = (m.fit(x, {"kind": y, "loose": x[:, :2]}, **options) for m in (accelerated, plain))
+    assert set(mine.history) == set(theirs.history) >= {"loose_mae_1", "kind_weighted_accuracy"}
+    for name, values in theirs.history.items():
+        np.testing.assert_allclose(mine.history[name], values, rtol=2e-4, err_msg=name)
+    _same_weights(plain, accelerated)
+
+
 class _Pieces(keras.utils.PyDataset):
     """Batches by number."""
 

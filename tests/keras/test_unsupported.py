@@ -35,6 +35,7 @@ class Bounded(keras.constraints.Constraint):
 
 
 def test_every_layer_that_is_refused_is_named_at_once() -> None:
+    keras.utils.clear_session()  # operations are numbered over all tests
     x = keras.Input((6,), batch_size=2, dtype="int32")
     y = layers.Embedding(5, 4, name="words")(x)
     y = layers.LSTM(4, stateful=True, return_sequences=True, name="keeps")(layers.Masking()(y))

@@ -133,7 +133,7 @@ def test_several_inputs_and_outputs_come_by_name_or_in_order() -> None:
         ((X[:, :1], Y), r"input 'x' has shape \[11, 1\], the network takes \[\?, 2\]"),
         ((X, Y[:5]), "the targets of 'y' have shape"),
         (({"z": X}, Y), "the inputs given are z; the network's are x"),
-        ((X, {"w": Y}), "no output with a loss is called w"),
+        ((X, {"w": Y}), "no output is called w; there are"),
         ((X, Y + 2**40), "beyond 32 bits"),
         ((X, np.array(["a"] * 11)), "not numbers"),
         (([[1, 2], [3]], Y), "not an array"),
