@@ -51,7 +51,7 @@ def _reflect(p: np.ndarray, size: int, align: bool) -> np.ndarray:
     return np.minimum(p, 2 * span - p) + low
 
 
-def _place(p: np.ndarray, size: int, s: Scalars) -> np.ndarray:
+def place(p: np.ndarray, size: int, s: Scalars) -> np.ndarray:
     """Positions after the padding rule (border and reflection bring them inside)."""
     if s["padding"] == 2:
         p = _reflect(p, size, bool(s["align"]))
@@ -75,16 +75,16 @@ def reference(arrays: Mapping[str, np.ndarray], s: Scalars, case: Case) -> dict[
     x = strided(arrays["x"], n["x_off"], (b, h, w, c), (n["x_b"], n["x_h"], n["x_w"], 1))
     grid = arrays["grid"].reshape(b, n["OH"], n["OW"], 2).astype(np.float32)
     grid = np.where(np.isnan(grid), np.float32(-1), grid)
-    place = []
+    found = []
     for k, size in ((0, w), (1, h)):  # float32, as the kernel: which pixel is nearest depends on it
         g = grid[..., k]
         f = np.float32
         p = (g + f(1)) * f(0.5) * f(size - 1) if n["align"] else ((g + f(1)) * f(size) - f(1)) * f(0.5)
-        place.append(p.astype(np.float64))
-    px, py = place
+        found.append(p.astype(np.float64))
+    px, py = found
 
     def fetch(iy: np.ndarray, ix: np.ndarray) -> np.ndarray:
-        ix, iy = _place(ix, w, s), _place(iy, h, s)
+        ix, iy = place(ix, w, s), place(iy, h, s)
         inside = (ix >= 0) & (ix <= w - 1) & (iy >= 0) & (iy <= h - 1)
         rows = np.clip(np.rint(iy), 0, h - 1).astype(np.int64)
         columns = np.clip(np.rint(ix), 0, w - 1).astype(np.int64)
@@ -98,7 +98,7 @@ def reference(arrays: Mapping[str, np.ndarray], s: Scalars, case: Case) -> dict[
             (wy[j] * wx[i])[..., None] * fetch(fy - 1 + j, fx - 1 + i) for j in range(4) for i in range(4)
         )  # fmt: skip
     else:
-        px, py = _place(px, w, s), _place(py, h, s)
+        px, py = place(px, w, s), place(py, h, s)
         if n["mode"] == 1:
             y = fetch(np.rint(py), np.rint(px))
         else:

@@ -12,11 +12,12 @@ from a1400.engine.lower.pointwise import emit_pointwise
 from a1400.engine.lower.slots import with_epilogue
 from a1400.engine.lowering import Lowering, lowers, split_inputs
 from a1400.errors import UnsupportedOpError
-from a1400.graph.graph import Node
+from a1400.graph.graph import Node, Value
 from a1400.kernels import expr as expressions
 from a1400.kernels import gather as gather_kernel
 from a1400.kernels import grid as grid_kernel
 from a1400.kernels import grid_gradient
+from a1400.kernels import grid_volume as volume_kernel
 from a1400.kernels import resize as resize_kernel
 from a1400.memory.storage import View
 
@@ -83,8 +84,10 @@ def _moved(lw: Lowering, view: View, target: View, tables: list[tuple[np.ndarray
 def _grid_sample(lw: Lowering, node: Node) -> None:
     x, grid = node.inputs[:2]
     assert x is not None and grid is not None
+    if x.rank == 5:
+        return _grid_volume(lw, node, x, grid)
     if x.rank != 4:
-        raise UnsupportedOpError("grid_sample is implemented for two spatial axes")
+        raise UnsupportedOpError("grid_sample is implemented for two or three spatial axes")
     view, points, target = lw.dense(x), lw.dense(grid), lw.result(node.output)
     b, h, w, c = x.shape
     _, oh, ow, _ = node.output.shape
@@ -98,12 +101,25 @@ def _grid_sample(lw: Lowering, node: Node) -> None:
     )  # fmt: skip
 
 
+def _grid_volume(lw: Lowering, node: Node, x: Value, grid: Value) -> None:
+    if node.attrs["mode"] == "cubic":
+        raise UnsupportedOpError("grid_sample in mode cubic is defined for two spatial axes only")
+    target = lw.result(node.output)
+    b, d, h, w, c = x.shape
+    points = prod(grid.shape[1:-1])
+    scalars = volume_kernel.scalars(
+        b, (d, h, w), c, points, node.attrs["mode"], node.attrs["padding"], bool(node.attrs["align_corners"])
+    )
+    buffers = {"x": lw.bind(lw.dense(x)), "grid": lw.bind(lw.dense(grid)), "y": lw.bind(target)}
+    lw.launch("grid_sample_volume", {"T": x.dtype, "TG": grid.dtype}, buffers, scalars)
+
+
 @lowers("grid_sample_gradient")
 def _grid_sample_gradient(lw: Lowering, node: Node) -> None:
     g, x, grid = node.inputs
     assert g is not None and x is not None and grid is not None
     if x.rank != 4:
-        raise UnsupportedOpError("grid_sample is implemented for two spatial axes")
+        raise UnsupportedOpError("the gradient of grid_sample is implemented for two spatial axes")
     coming, image, points = (lw.dense(value) for value in (g, x, grid))
     to_image, to_points = (lw.result(value) for value in node.outputs)
     b, h, w, c = x.shape

@@ -1,0 +1,1 @@
+#include "common/grid_sample_volume.h"
