@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -249,6 +249,28 @@ class Optimizer:
         if finite is not None:
             updated = {name: finite.where(value, slots[name]) for name, value in updated.items()}
         return new, updated
+
+
+class TwoMoments(Optimizer):
+    """Those that remember a mean of the gradients and one of their squares, as Adam does."""
+
+    def __init__(
+        self, learning_rate: float | Schedule = 0.001, beta_1: float = 0.9, beta_2: float = 0.999,
+        epsilon: float = 1e-7, **common: Any,
+    ) -> None:  # fmt: skip
+        super().__init__(learning_rate, **common)
+        self.beta_1, self.beta_2, self.epsilon = beta_1, beta_2, epsilon
+
+    def _slots(self) -> dict[str, float | None]:
+        return {"momentum": 0.0, "velocity": 0.0}
+
+    def _first(self, g: Tensor, s: Slots) -> Tensor:
+        """The mean of the gradients, with ``g`` in it."""
+        return s["momentum"] + (g - s["momentum"]) * (1 - self.beta_1)
+
+    def _second(self, g: Tensor, s: Slots) -> Tensor:
+        """The mean of their squares."""
+        return s["velocity"] + (g.square() - s["velocity"]) * (1 - self.beta_2)
 
 
 def _numbers(hyper: Tensor, like: Tensor) -> Iterator[Tensor]:

@@ -15,7 +15,7 @@ import numpy as np
 
 from a1400.errors import InputError
 from a1400.graph.tensor import Tensor
-from a1400.train.optimizer import Optimizer, Slots, adam_rate
+from a1400.train.optimizer import Optimizer, Slots, TwoMoments, adam_rate
 from a1400.train.optimizers_by_parameter import Adafactor, Lamb, Muon
 from a1400.train.schedules import Schedule
 
@@ -42,25 +42,25 @@ class SGD(Optimizer):
         return p + (m * self.momentum - step if self.nesterov else m), {"momentum": m}
 
 
-class Adam(Optimizer):
+class Adam(TwoMoments):
     """Kingma and Ba, "Adam" (2014); ``amsgrad``: Reddi and others, "On the convergence of Adam and beyond" (2018)."""
 
     def __init__(
         self, learning_rate: float | Schedule = 0.001, beta_1: float = 0.9, beta_2: float = 0.999,
         epsilon: float = 1e-7, amsgrad: bool = False, **common: Any,
     ) -> None:  # fmt: skip
-        super().__init__(learning_rate, **common)
-        self.beta_1, self.beta_2, self.epsilon, self.amsgrad = beta_1, beta_2, epsilon, amsgrad
+        super().__init__(learning_rate, beta_1, beta_2, epsilon, **common)
+        self.amsgrad = amsgrad
 
     def _slots(self) -> dict[str, float | None]:
-        return {"momentum": 0.0, "velocity": 0.0, **({"velocity_hat": 0.0} if self.amsgrad else {})}
+        return {**super()._slots(), **({"velocity_hat": 0.0} if self.amsgrad else {})}
 
     def _hyper(self, step: int, rate: float) -> list[float]:
         return [adam_rate(step, rate, self.beta_1, self.beta_2)]
 
     def _step(self, p: Tensor, g: Tensor, s: Slots, h: Iterator[Tensor]) -> tuple[Tensor, Slots]:
-        m = s["momentum"] + (g - s["momentum"]) * (1 - self.beta_1)
-        v = largest = s["velocity"] + (g.square() - s["velocity"]) * (1 - self.beta_2)
+        m = self._first(g, s)
+        v = largest = self._second(g, s)
         updated = {"momentum": m, "velocity": v}
         if self.amsgrad:
             largest = updated["velocity_hat"] = s["velocity_hat"].maximum(v)
@@ -77,15 +77,8 @@ class AdamW(Adam):
         super().__init__(learning_rate, beta_1, beta_2, epsilon, amsgrad, weight_decay=weight_decay, **common)
 
 
-class Adamax(Optimizer):
+class Adamax(TwoMoments):
     """Adam with the largest gradient of late in place of their root mean square (Kingma and Ba, 2014)."""
-
-    def __init__(
-        self, learning_rate: float | Schedule = 0.001, beta_1: float = 0.9, beta_2: float = 0.999,
-        epsilon: float = 1e-7, **common: Any,
-    ) -> None:  # fmt: skip
-        super().__init__(learning_rate, **common)
-        self.beta_1, self.beta_2, self.epsilon = beta_1, beta_2, epsilon
 
     def _slots(self) -> dict[str, float | None]:
         return {"momentum": 0.0, "norm": 0.0}
@@ -94,24 +87,20 @@ class Adamax(Optimizer):
         return [rate / (1 - self.beta_1 ** (step + 1))]
 
     def _step(self, p: Tensor, g: Tensor, s: Slots, h: Iterator[Tensor]) -> tuple[Tensor, Slots]:
-        m = s["momentum"] + (g - s["momentum"]) * (1 - self.beta_1)
+        m = self._first(g, s)
         u = (s["norm"] * self.beta_2).maximum(g.abs())
         return p - m * next(h) / (u + self.epsilon), {"momentum": m, "norm": u}
 
 
-class Nadam(Optimizer):
+class Nadam(TwoMoments):
     """Dozat, "Incorporating Nesterov momentum into Adam" (2016), with Keras's schedule of the momentum."""
 
     def __init__(
         self, learning_rate: float | Schedule = 0.001, beta_1: float = 0.9, beta_2: float = 0.999,
         epsilon: float = 1e-7, **common: Any,
     ) -> None:  # fmt: skip
-        super().__init__(learning_rate, **common)
-        self.beta_1, self.beta_2, self.epsilon = beta_1, beta_2, epsilon
+        super().__init__(learning_rate, beta_1, beta_2, epsilon, **common)
         self._products = [1.0]
-
-    def _slots(self) -> dict[str, float | None]:
-        return {"momentum": 0.0, "velocity": 0.0}
 
     def _share(self, step: int) -> float:
         return self.beta_1 * (1 - 0.5 * 0.96**step)
@@ -128,8 +117,7 @@ class Nadam(Optimizer):
 
     def _step(self, p: Tensor, g: Tensor, s: Slots, h: Iterator[Tensor]) -> tuple[Tensor, Slots]:
         rate, of_m, of_g, of_v = (next(h) for _ in range(4))
-        m = s["momentum"] + (g - s["momentum"]) * (1 - self.beta_1)
-        v = s["velocity"] + (g.square() - s["velocity"]) * (1 - self.beta_2)
+        m, v = self._first(g, s), self._second(g, s)
         return p - (m * of_m + g * of_g) * rate / ((v * of_v).sqrt() + self.epsilon), {"momentum": m, "velocity": v}
 
 
@@ -254,15 +242,15 @@ class Lion(Optimizer):
         return p - direction * next(h), {"momentum": m * self.beta_2 + g * (1 - self.beta_2)}
 
 
-class ScheduleFreeAdamW(Optimizer):
+class ScheduleFreeAdamW(TwoMoments):
     """Defazio and others, "The road less scheduled" (2024): parameters between a point that steps and its average."""
 
     def __init__(
         self, learning_rate: float | Schedule = 0.0025, beta_1: float = 0.9, beta_2: float = 0.999,
         epsilon: float = 1e-8, warmup_steps: int = 0, **common: Any,
     ) -> None:  # fmt: skip
-        super().__init__(learning_rate, **common)
-        self.beta_1, self.beta_2, self.epsilon, self.warmup_steps = beta_1, beta_2, epsilon, warmup_steps
+        super().__init__(learning_rate, beta_1, beta_2, epsilon, **common)
+        self.warmup_steps = warmup_steps
         #: take the average out of the point that has stepped already: Keras does over TensorFlow and PyTorch
         self.steps_first = False
 
@@ -277,7 +265,7 @@ class ScheduleFreeAdamW(Optimizer):
     def _step(self, p: Tensor, g: Tensor, s: Slots, h: Iterator[Tensor]) -> tuple[Tensor, Slots]:
         rate, correction, weight = (next(h) for _ in range(3))
         z, own = s["momentum"], 1 - self.beta_1
-        v = s["velocity"] + (g.square() - s["velocity"]) * (1 - self.beta_2)
+        v = self._second(g, s)
         after = z - rate * g / ((v / correction).sqrt() + self.epsilon)
         mean = (p - (after if self.steps_first else z) * own) / self.beta_1
         mean = (1.0 - weight) * mean + weight * after

@@ -10,22 +10,12 @@ from typing import Any
 import numpy as np
 
 from a1400.graph.tensor import Tensor
-from a1400.train.optimizer import Optimizer, Slots, adam_rate, norm
+from a1400.train.optimizer import Optimizer, Slots, TwoMoments, adam_rate, norm
 from a1400.train.schedules import Schedule
 
 
-class Lamb(Optimizer):
+class Lamb(TwoMoments):
     """You and others, "Large batch optimization for deep learning" (2019): Adam with steps as long as the parameter."""
-
-    def __init__(
-        self, learning_rate: float | Schedule = 0.001, beta_1: float = 0.9, beta_2: float = 0.999,
-        epsilon: float = 1e-7, **common: Any,
-    ) -> None:  # fmt: skip
-        super().__init__(learning_rate, **common)
-        self.beta_1, self.beta_2, self.epsilon = beta_1, beta_2, epsilon
-
-    def _slots(self) -> dict[str, float | None]:
-        return {"momentum": 0.0, "velocity": 0.0}
 
     def by_parameter(self, group: str) -> bool:
         """Always."""
@@ -37,8 +27,7 @@ class Lamb(Optimizer):
 
     def _step(self, p: Tensor, g: Tensor, s: Slots, h: Iterator[Tensor]) -> tuple[Tensor, Slots]:
         rate, first, second = (next(h) for _ in range(3))
-        m = s["momentum"] + (g - s["momentum"]) * (1 - self.beta_1)
-        v = s["velocity"] + (g.square() - s["velocity"]) * (1 - self.beta_2)
+        m, v = self._first(g, s), self._second(g, s)
         move = (m / first) / ((v / second).sqrt() + self.epsilon)
         length, own = norm([p]), norm([move])
         ratio = ((length > 0.0) & (own > 0.0)).where(length / own, 1.0)
