@@ -221,6 +221,8 @@ class _Fuser:
 def _kernel_has_slot(node: Node, out: np.dtype) -> bool:
     """False for the forms of an op that run without an EPILOGUE slot (or without one that changes the dtype)."""
     x, own = node.inputs[0], node.output.dtype
+    if out == np.float64 and own != out:  # products that sum in float32 write no doubles
+        return False
     if node.op == "resize":  # integers and doubles are moved by gathers
         return dtypes.is_float(own) and own.itemsize < 8 and out == own
     if node.op == "matmul":

@@ -200,6 +200,12 @@ def test_epilogue_may_change_the_dtype() -> None:
     assert find(b.graph, "matmul").output.dtype == np.float32
 
 
+def test_no_product_of_floats_writes_doubles() -> None:
+    b = Build()
+    b.finish(b.op("cast", b.op("matmul", b.input(4, 8), b.const(8, 6)), to=np.float64))
+    assert "epilogue" not in find(b.graph, "matmul").attrs
+
+
 def test_comparisons_of_a_product_stay_apart() -> None:
     b = Build()
     b.finish(b.op("lt", b.op("matmul", b.input(4, 8), b.const(8, 6)), b.number(0)))
