@@ -32,26 +32,41 @@ class Explanation:
         return [launch for plan in self.plans for launch in plan.launches]
 
     def placement(self) -> dict[str, str]:
-        """Model node -> where it runs.
+        """Model node -> where it runs; nodes of its function body and subgraphs count as the node's.
 
-        That is the kernels that serve it, ``host`` (worked out from what this run's inputs hold: strings, control flow,
-        arithmetic of shapes), ``folded`` (known before the run) or ``view`` (no work).
+        ``device: `` and the kernels that serve it; ``host``, worked out from what this run's inputs hold (strings,
+        control flow, arithmetic of shapes); ``device and host: ``, both; ``folded at load``, made of constants alone
+        once per model; ``shapes``, known from the inputs' shapes; ``view``, handed on without work; ``unused``.
         """
         kernels: dict[str, list[str]] = {}
         for launch in self.launches:
             for source in launch.sources:
-                kernels.setdefault(source, []).append(f"{launch.call.spec.name}/{launch.call.variant.name}")
-        alive = {source for plan in self.plans for node in plan.graph.nodes for source in node.sources}
-        on_host = {name for plan in self.plans for name in plan.graph.on_host}
+                kernel = f"{launch.call.spec.name}/{launch.call.variant.name}"
+                kernels.setdefault(self._owner(source), []).append(kernel)
+        graphs = [plan.graph for plan in self.plans]
+        alive = {self._owner(source) for graph in graphs for node in graph.nodes for source in node.sources}
+        on_host = {self._owner(name) for graph in graphs for name in graph.on_host}
+        fates = {name: fate for graph in graphs for name, fate in graph.fates.items()}
         result = {}
         for name in self.model_nodes:
             if name in kernels:
-                result[name] = "device: " + ", ".join(dict.fromkeys(kernels[name]))
+                result[name] = "device and host: " if name in on_host else "device: "
+                result[name] += ", ".join(dict.fromkeys(kernels[name]))
             elif name in on_host:
                 result[name] = "host"
             else:
-                result[name] = "view" if name in alive else "folded"
+                result[name] = "view" if name in alive else fates.get(name, "folded at load")
         return result
+
+    def _owner(self, label: str) -> str:
+        """The model's node that the node called ``label`` is part of: labels of inner nodes begin with its own."""
+        while label not in self.model_nodes and "/" in label:
+            label = label.rpartition("/")[0]
+        return label
+
+    def counts(self) -> dict[str, int]:
+        """How many of the model's nodes are at each place of :meth:`placement`, the largest number first."""
+        return dict(Counter(place.partition(":")[0] for place in self.placement().values()).most_common())
 
     def parts(self) -> dict[str, Any] | None:
         """JSON-ready, for a model that runs in parts: launches of each, how many are kept and how many at most."""
@@ -107,7 +122,8 @@ class Explanation:
             "nodes_after_optimization": sum(len(plan.graph.nodes) for plan in self.plans),
             "launches": len(self.launches),
             "programs": len({key for plan in self.plans for key in plan.programs}),
-            "host_nodes": sum(place.startswith("host") for place in placement.values()),
+            "host_nodes": sum("host" in place.partition(":")[0] for place in placement.values()),
+            "places": self.counts(),
             "precision": self.precision_facts(),
             "passes": [entry for plan in self.plans for entry in plan.report.to_dict()],
             "kernels": dict(launches.most_common()),
@@ -117,12 +133,11 @@ class Explanation:
 
     def __str__(self) -> str:
         d = self.to_dict()
-        places = Counter(p["where"].split(":")[0] for p in d["placement"].values())
         lines = [
             f"{d['model']} on {d['device']}",
             f"{d['nodes_in_model']} model nodes -> {d['nodes_after_optimization']} nodes -> "
             f"{d['launches']} launches of {d['programs']} programs",
-            "where the model's nodes run: " + ", ".join(f"{k} {n}" for k, n in places.most_common()),
+            "where the model's nodes run: " + ", ".join(f"{k} {n}" for k, n in d["places"].items()),
             self._precision_text(),
             *self._parts_text(),
             "",

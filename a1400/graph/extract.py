@@ -31,7 +31,7 @@ def extract(graph: Graph, targets: Mapping[str, Value], there: Mapping[int, str]
     an input of the name given there.  Constants keep their arrays.
     """
     part = Graph(graph.name)
-    part.on_host = set(graph.on_host)
+    part.on_host, part.fates = set(graph.on_host), dict(graph.fates)
     copies: dict[int, Value] = {}
     inputs = {id(v): name for name, v in graph.inputs.items()} | dict(there)
 

@@ -6,6 +6,7 @@ A graph is made for concrete input shapes; shape arithmetic of the source model 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -19,6 +20,8 @@ FOLD_LIMIT = 4096
 MAX_ELEMENTS = 2**31 - 2**16
 #: what is put behind a state's name to name the output that holds its new value
 UPDATED = ".next"
+#: nodes of one graph, far more than any network has: a file of a few bytes can ask for any number
+MAX_NODES = 500_000
 
 
 class Value:
@@ -101,8 +104,10 @@ class Graph:
     ``results`` says what a model's outputs are made of where they are more than the graph's outputs: by name, the name
     of a graph output, an array of strings, (the name of a graph output that holds places, the strings at these places),
     None for an optional that holds nothing, or a list of such.  ``on_host`` names the model's nodes that the host
-    worked out from what the inputs of one run hold: strings, control flow, arithmetic of shapes.  ``told`` holds what
-    such work on strings gave for inputs of the graph that are no inputs of the model; ``signature`` is equal where
+    worked out from what the inputs of one run hold: strings, control flow, arithmetic of shapes.  ``fates`` tells
+    what became of nodes that nothing runs for: "folded at load" (constants from constants, once per model), "shapes"
+    (known from the shapes of the inputs), "view" (hands on what it got), "unused" (nobody reads it).  ``told`` holds
+    what such work on strings gave for inputs of the graph that are no inputs of the model; ``signature`` is equal where
     graphs of one model, for the same shapes, differ in ``told`` and ``results`` only.
     """
 
@@ -115,6 +120,7 @@ class Graph:
         self.aliases: dict[str, str] = {}
         self.results: dict[str, Any] | None = None
         self.on_host: set[str] = set()
+        self.fates: dict[str, str] = {}
         self.told: dict[str, np.ndarray] = {}
         self.signature: tuple[Any, ...] = ()
         self.source: tuple[str, ...] = ()
@@ -169,13 +175,17 @@ class Graph:
     def multi(self, op: str, *inputs: Value | None, **attrs: Any) -> list[Value]:
         """Append an operation and return all its outputs."""
         from a1400.ops import OPS
+        from a1400.ops.effort import too_much
 
         definition = OPS[op]
         results = definition.infer(attrs, *inputs)
         known = all(v is None or v.is_constant for v in inputs) and not definition.lazy
-        if known and (definition.view or sum(int(np.prod(shape)) for shape, _ in results) <= FOLD_LIMIT):
+        small = definition.view or sum(math.prod(shape) for shape, _ in results) <= FOLD_LIMIT
+        if known and small and not too_much(definition, attrs, inputs, results):
             arrays = evaluate_node(op, [None if v is None else v.data for v in inputs], attrs)
             return [self.constant(np.asarray(a, dtype=dt)) for a, (_, dt) in zip(arrays, results)]
+        if len(self.nodes) >= MAX_NODES:
+            raise GraphError(f"the graph needs more than {MAX_NODES} operations; use fewer or shorter loops")
         node = Node(op, inputs, attrs, self.source)
         node.outputs = [Value(shape, dtype, producer=node) for shape, dtype in results]
         for value in node.outputs:

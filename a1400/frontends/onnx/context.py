@@ -96,8 +96,9 @@ class Ctx:
         return bool(self.integer(name, int(default)))
 
     def number(self, name: str, default: Any = _REQUIRED) -> float:
-        """Float attribute."""
-        return self.attr(name, default, (float, int))
+        """Float attribute; ``default`` is as the schema has it, a float32 like what a file holds."""
+        value = self.attr(name, default, (float, int))
+        return float(np.float32(value)) if isinstance(value, float) else value
 
     def text(self, name: str, default: Any = _REQUIRED) -> str:
         """String attribute."""
@@ -115,6 +116,11 @@ class Ctx:
         """Graph attribute."""
         return self.attr(name, _REQUIRED, GraphDef)
 
+    @property
+    def inner(self) -> Frame:
+        """The frame of the nodes in the node's subgraphs."""
+        return self.frame.inside(self.node)
+
     # ---- values that must be known now ---------------------------------------------------------------
     def need(self, i: int, what: str) -> np.ndarray:
         """The value of input ``i``: a constant, or what a run of the graph so far gives."""
@@ -124,11 +130,15 @@ class Ctx:
         """As :meth:`need` for any value; ``keep`` are values made by this translator that it goes on with."""
         if value.data is not None:
             return value.data
+        known = self.tracer.steering.value_of(value)
+        if known is not None:
+            return known
         name = self.node.inputs[i] if 0 <= i < len(self.node.inputs) else value.name
         sources = self.tracer.dependencies(value)
         text = f"{what} (input {name!r}) depends on run-time values of {', '.join(map(repr, sorted(sources)))}"
         given = [self.graph.inputs[s] for s in sources if s not in self.graph.told]
-        if sources and all(v.size <= _STEERING.get(_kind(v), 0) for v in given):
+        new = not sources <= set(self.tracer.steering.given)
+        if new and all(v.size <= _STEERING.get(_kind(v), 0) for v in given):
             raise NeedsValue(tuple(sorted(sources)), text)
         return self.tracer.read(value, keep, text)
 
@@ -169,6 +179,16 @@ class Ctx:
         """A constant made from numbers in ``key`` alone (a mask, a ramp): made once per model."""
         return self.graph.constant(self.memo.results(key, (), lambda: [make()])[0])
 
+    def varies(self, *values: Value) -> bool:
+        """True where one of ``values`` is known only at run time, or comes of inputs that steer shapes."""
+        return any(v.data is None for v in values) or self.tracer.steering.reach(values)
+
+    def ramp(self, count: int, of: Sequence[Value]) -> Value:
+        """0, 1, 2 ... ``count - 1`` as u32: a constant, but for the device to count where one of ``of`` varies."""
+        if self.varies(*of):
+            return self.op("iota", shape=(count,))
+        return self.table(("ramp", count), lambda: np.arange(count, dtype=np.uint32))
+
     # ---- building ------------------------------------------------------------------------------------
     def op(self, op: str, *inputs: Value | None, **attrs: Any) -> Value:
         """Append a one-output primitive op, or fold it."""
@@ -176,8 +196,17 @@ class Ctx:
 
     def multi(self, op: str, *inputs: Value | None, **attrs: Any) -> list[Value]:
         """Append a primitive op and return all its outputs; constants in give constants out."""
-        definition = OPS[op]
+        definition, steering = OPS[op], self.tracer.steering
         arrays = [None if v is None else v.data for v in inputs]
+        if steering.reach(inputs):
+            twins = self.graph.multi(op, *(None if v is None else steering.twin(v) for v in inputs), **attrs)
+            if any(v is not None and v.data is None for v in inputs) or not steering.on_host(twins):
+                return twins
+            outputs = [_result(a, v.shape, v.dtype) for a, v in zip(evaluate_node(op, arrays, attrs), twins)]
+            constants = [self.graph.constant(a) for a in outputs]
+            for constant, twin in zip(constants, twins):
+                steering.bind(constant, twin)
+            return constants
         if definition.lazy or any(v is not None and v.data is None for v in inputs):
             return self.graph.multi(op, *inputs, **attrs)
         results = definition.infer(attrs, *inputs)

@@ -21,6 +21,7 @@ from a1400.frontends.onnx.host_work import encoded, source_of
 from a1400.frontends.onnx.library import Library
 from a1400.frontends.onnx.parse import parse_graph, read_opsets
 from a1400.frontends.onnx.reader import ReadModel, read_model
+from a1400.frontends.onnx.steering import Steering
 from a1400.frontends.onnx.trace import Reader, Tracer
 from a1400.frontends.onnx.training import TrainingMode, find_buffers, find_weights
 from a1400.frontends.signature import ShapeDtype
@@ -121,23 +122,32 @@ class OnnxModel:
                     bound[name] = tracer.graph.constant(values[name], name=name)
                 else:
                     bound[name] = self._bind(tracer.graph, name, tuple(int(d) for d in shape), signature)
-            for name, array in (values or {}).items():
-                if name not in bound:
-                    raise InputError(f"a value is given for {name!r}, which is not among the inputs")
-                if bound[name].data is not None:
-                    continue
-                data = np.asarray(array, bound[name].dtype)
-                if data.shape != bound[name].shape:
-                    raise InputError(
-                        f"the value given for {name!r} has shape {list(data.shape)}, not {list(bound[name].shape)}"
-                    )
-                bound[name] = tracer.graph.constant(data, name=name)
+            steering = Steering(graph, self._values(bound, values or {}))
+            for name, data in steering.given.items():
+                if data.dtype.kind in "iub":
+                    twin, bound[name] = bound[name], tracer.graph.constant(data, name=name)
+                    steering.bind(bound[name], twin)
             items: dict[str, Item] = dict(bound)
             for name, signature in self.inputs.items():
                 if signature.kind != "tensor" and name not in bound:
                     held = [v for n, v in bound.items() if self._owner(n) == name]
                     items[name] = held if "sequence" in signature.kind and name not in feeds_shapes else None
-            return tracer.run(self._root, items, self._opsets, self._fixed)
+            return tracer.run(self._root, items, self._opsets, self._fixed, steering)
+
+    def _values(self, bound: Mapping[str, Value], values: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Those of ``values`` that are numbers, in the dtypes of the inputs."""
+        found = {}
+        for name, array in values.items():
+            if name not in bound:
+                raise InputError(f"a value is given for {name!r}, which is not among the inputs")
+            if bound[name].data is not None:
+                continue
+            found[name] = data = np.asarray(array, bound[name].dtype)
+            if data.shape != bound[name].shape:
+                raise InputError(
+                    f"the value given for {name!r} has shape {list(data.shape)}, not {list(bound[name].shape)}"
+                )
+        return found
 
     def _owner(self, name: str) -> str:
         """The input that ``name`` is, or that it is an item of."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -19,6 +19,7 @@ from a1400.frontends.onnx.fold import FoldMemo
 from a1400.frontends.onnx.host_work import HostWork, tensors
 from a1400.frontends.onnx.library import MAX_NODES, Library
 from a1400.frontends.onnx.ops.registry import Translator
+from a1400.frontends.onnx.steering import Steering
 from a1400.frontends.onnx.training import TrainingMode
 from a1400.graph.graph import Graph, Value
 
@@ -26,6 +27,8 @@ from a1400.graph.graph import Graph, Value
 Reader = Callable[[Graph, Value, Sequence[Value]], np.ndarray]
 #: elements that are read from the device at most: shapes, counts, conditions
 _READ_LIMIT = 4096
+#: how deep functions may call each other
+_MAX_CALLS = 64
 
 
 class Scope:
@@ -55,11 +58,17 @@ class Scope:
 
 @dataclass
 class Frame:
-    """Where a node stands: the opsets in force, the attributes bound by function calls, the label's prefix."""
+    """Where a node stands: the opsets in force, the attributes bound by function calls, the label's prefix (the labels
+    of the nodes around it), and how many function calls lie around it."""
 
     opsets: dict[str, int]
     bindings: dict[str, Attr] = field(default_factory=dict)
     prefix: str = ""
+    calls: int = 0
+
+    def inside(self, node: NodeDef) -> Frame:
+        """The frame of the nodes in a subgraph of ``node``."""
+        return replace(self, prefix=f"{self.prefix}{node.label}/")
 
 
 @dataclass
@@ -90,20 +99,27 @@ class Tracer:
         self._reader, self._positions = reader, []  # type: tuple[Reader | None, list[_Position]]
         self._count = 0
         self._host = HostWork(graph, (), ())
+        self.steering = Steering(graph, {})
 
     def run(
-        self, root: GraphDef, inputs: dict[str, Item], opsets: dict[str, int], fixed: Collection[str] = ()
-    ) -> Graph:
+        self, root: GraphDef, inputs: dict[str, Item], opsets: dict[str, int], fixed: Collection[str] = (),
+        steering: Steering | None = None,
+    ) -> Graph:  # fmt: skip
         """Translate ``root`` with ``inputs`` bound into a graph of its own; returns it finished.
 
         Inputs that are constants hold values of one run; for ``fixed`` see :class:`HostWork`.
         """
         self._host = HostWork(self.graph, inputs.values(), fixed)
+        self.steering = steering or self.steering
         results = {name: self._placed(name, item) for name, item in self._outputs(root, inputs, opsets).items()}
         if not all(isinstance(place, str) for place in results.values()):
             self.graph.results = results
         self.graph.signature = tuple(self._host.trail)
+        made = {source for node in self.graph.nodes for source in node.sources}
         self.graph.remove_dead()
+        made.difference_update(source for node in self.graph.nodes for source in node.sources)
+        for label in made:
+            self.graph.fates.setdefault(label, "unused")
         for node in self.graph.nodes:
             for value in node.outputs:
                 if value.dtype not in dtypes.EVERY:
@@ -141,7 +157,7 @@ class Tracer:
             if item.data is None:
                 raise UnsupportedOpError(f"output {name!r} holds strings that are only known at run time")
             return item.data
-        self.graph.output(name, item)
+        self.graph.output(name, self.steering.twin(item))
         return name
 
     def body(self, graph: GraphDef, scope: Scope, frame: Frame) -> list[Item]:
@@ -179,6 +195,7 @@ class Tracer:
         label = frame.prefix + node.label
         self.graph.source = (label,)
         self.scope = scope
+        before = len(self.graph.nodes)
         try:
             with np.errstate(all="ignore"), warnings.catch_warnings():
                 warnings.simplefilter("ignore")
@@ -197,8 +214,15 @@ class Tracer:
             raise GraphError(text) from error
         self.graph.source = (label,)
         if self._host.begun:
-            read = [scope[name] for name in (*node.inputs, *node.captured) if name]
-            outputs = self._host.note(node, label, read, outputs)
+            given = [scope[name] for name in (*node.inputs, *node.captured) if name]
+            outputs = self._host.note(node, label, given, outputs)
+        made = list(tensors(outputs))
+        if all(v.data is not None for v in made):
+            read = tensors(scope[name] for name in (*node.inputs, *node.captured) if name)
+            stable = all(v.data is not None and self.memo.is_stable(v.data) for v in read)
+            self.graph.fates[label] = "folded at load" if stable else "shapes"
+        elif len(self.graph.nodes) == before:
+            self.graph.fates[label] = "view"
         for i, name in enumerate(node.outputs):
             if not name:
                 continue
@@ -277,13 +301,13 @@ class Tracer:
         """Inline a function body at ``node``."""
         if len(inputs) > len(function.inputs):
             raise GraphError(f"{len(inputs)} inputs given, {len(function.inputs)} taken")
-        if frame.prefix.count("/") > 64:
+        if frame.calls >= _MAX_CALLS:
             raise GraphError("functions call each other too deeply")
         scope = Scope()
         for i, name in enumerate(function.inputs):
             scope[name] = inputs[i] if i < len(inputs) else None
         bindings = {**function.defaults, **self._bound(node, frame)}
-        inner = Frame(function.opsets or opsets, bindings, f"{frame.prefix}{node.label}/")
+        inner = Frame(function.opsets or opsets, bindings, f"{frame.prefix}{node.label}/", frame.calls + 1)
         self._nodes(_Position(scope, function.nodes, function.outputs), inner)
         return [scope.values.get(name) for name in function.outputs]
 

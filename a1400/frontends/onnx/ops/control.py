@@ -28,7 +28,7 @@ def branch(c: Ctx) -> object:
     condition = c[0]
     if condition.data is not None:
         chosen = c.subgraph("then_branch" if bool(condition.data.reshape(-1)[0]) else "else_branch")
-        return tuple(c.tracer.subgraph(chosen, c.tracer.scope, c.frame))
+        return tuple(c.tracer.subgraph(chosen, c.tracer.scope, c.inner))
     scope, results = c.tracer.scope, []
     for yes, no in _both(c, scope):
         if not isinstance(yes, Value) or not isinstance(no, Value) or (yes.shape, yes.dtype) != (no.shape, no.dtype):
@@ -38,14 +38,14 @@ def branch(c: Ctx) -> object:
         if results:
             return tuple(results)
     taken = bool(c.need(0, "which branch to take").reshape(-1)[0])
-    return tuple(c.tracer.subgraph(c.subgraph("then_branch" if taken else "else_branch"), scope, c.frame))
+    return tuple(c.tracer.subgraph(c.subgraph("then_branch" if taken else "else_branch"), scope, c.inner))
 
 
 def _both(c: Ctx, scope: Scope) -> list[tuple[Item, Item]]:
     """The outputs of both branches; none where only the one that is taken can be translated."""
     try:
         with c.tracer.unread():
-            yes, no = (c.tracer.subgraph(c.subgraph(n), scope, c.frame) for n in ("then_branch", "else_branch"))
+            yes, no = (c.tracer.subgraph(c.subgraph(n), scope, c.inner) for n in ("then_branch", "else_branch"))
     except NeedsValue:
         raise
     except (GraphError, UnsupportedOpError):
@@ -68,7 +68,7 @@ def _nothing(c: Ctx, body: GraphDef, state: list[Item]) -> list[Value]:
     """What a loop of no turns has collected: the body, translated once in vain, tells the shapes."""
     arguments = [c.const(np.array(0, np.int64)), c.const(np.array(True)), *state]
     with c.tracer.unread():
-        results = c.tracer.subgraph(body, c.tracer.scope, c.frame, arguments)
+        results = c.tracer.subgraph(body, c.tracer.scope, c.inner, arguments)
     made = [value for value in results[1 + len(state) :] if isinstance(value, Value)]
     return [c.const(np.zeros((0, *value.shape), value.dtype)) for value in made]
 
@@ -86,7 +86,7 @@ def loop(c: Ctx) -> object:
         if i >= _MAX_TRIPS:
             raise c.unsupported(f"a loop of more than {_MAX_TRIPS} iterations is not supported")
         arguments = [c.const(np.array(i, np.int64)), c.const(np.array(True)), *state]
-        condition, *results = c.tracer.subgraph(body, scope, c.frame, arguments)
+        condition, *results = c.tracer.subgraph(body, scope, c.inner, arguments)
         state = results[: len(state)]
         for list_, value in zip(scans, results[len(state) :]):
             if not isinstance(value, Value):
@@ -112,7 +112,7 @@ def _steps(
     body = c.subgraph("body")
     scans: list[list[Value]] = [[] for _ in range(len(body.outputs) - len(state))]
     for t in range(total):
-        results = c.tracer.subgraph(body, scope, c.frame, [*state, *pieces(t)])
+        results = c.tracer.subgraph(body, scope, c.inner, [*state, *pieces(t)])
         state = results[: len(state)]
         for list_, value in zip(scans, results[len(state) :]):
             if not isinstance(value, Value):

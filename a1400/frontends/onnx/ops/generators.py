@@ -38,6 +38,9 @@ def arange(c: Ctx) -> Value:
     if count > 2**31 - 1:
         raise GraphError(f"a range of {count} numbers is not possible")
     dtype = c[0].dtype
+    if count and c.varies(c[0], c[1], c[2]):
+        ramp = c.cast(c.ramp(count, [c[0], c[1], c[2]]), dtype)
+        return c.op("add", c.op("mul", ramp, c.reshape(c[2], ())), c.reshape(c[0], ()))
     return c.table(("range", start, delta, count, str(dtype)), lambda: (start + np.arange(count) * delta).astype(dtype))
 
 

@@ -114,6 +114,6 @@ def sequence_map(c: Ctx) -> object:
     results: list[list[Item]] = [[] for _ in body.outputs]
     for i in range(len(first)):
         given = [item[i] if isinstance(item, list) else item for item in c.inputs]
-        for column, item in zip(results, c.tracer.subgraph(body, scope, c.frame, given)):
+        for column, item in zip(results, c.tracer.subgraph(body, scope, c.inner, given)):
             column.append(item)
     return tuple(results)

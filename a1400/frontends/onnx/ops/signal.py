@@ -231,18 +231,27 @@ def mel_weight_matrix(c: Ctx) -> Value:
     dtype = dtype_of(c.integer("output_datatype", 1), "the result")
     if not (0 < mels < 2**20 and 0 < length < 2**24 and rate > 0):
         raise GraphError(f"{mels} mel bins of a transform of {length} points at {rate} Hz")
+    first, last = (2595 * math.log10(1 + f / 700) for f in (low, high))
+    edges = first + np.arange(int(mels) + 2) * ((last - first) / (mels + 2))
+    # which bins the filters reach from and to is arithmetic of indices, and wants float64
+    bins = np.floor((length + 1) * (700 * (10 ** (edges / 2595) - 1)) / rate).astype(np.int32)
+    left, centre, right = (c.const(bins[i : i + int(mels)]) for i in range(3))
+    return c.cast(_triangles(c, c.ramp(int(length) // 2 + 1, [c[i] for i in range(5)]), left, centre, right), dtype)
 
-    def make() -> np.ndarray:
-        first, last = (2595 * math.log10(1 + f / 700) for f in (low, high))
-        edges = first + np.arange(int(mels) + 2) * ((last - first) / (mels + 2))
-        bins = np.floor((length + 1) * (700 * (10 ** (edges / 2595) - 1)) / rate).astype(np.int64)
-        weights = np.zeros((int(length) // 2 + 1, int(mels)))
-        for m in range(int(mels)):
-            left, centre, right = bins[m : m + 3]
-            for k in range(max(left, 0), min(centre + 1, len(weights))):
-                weights[k, m] = (k - left) / (centre - left) if centre > left else float(k == centre)
-            for k in range(max(centre, 0), min(right, len(weights))):
-                weights[k, m] = (right - k) / (right - centre) if right > centre else weights[k, m]
-        return weights.astype(dtype)
 
-    return c.table(("mel", mels, length, rate, low, high, str(dtype)), make)
+def _triangles(c: Ctx, k: Value, left: Value, centre: Value, right: Value) -> Value:
+    """Filters that rise from ``left`` to 1 at ``centre`` and fall to ``right``: f32 [k, filters] of i32 bins ``k``."""
+    k, nought = c.cast(c.reshape(k, (k.size, 1)), np.int32), c.scalar(0, np.float32)
+
+    def share(part: Value, whole: Value) -> Value:
+        """``part / whole``; all at the filter's centre where ``whole`` is nothing."""
+        least = c.op("max", whole, c.scalar(1, np.int32))
+        ratio = c.op("div", c.cast(part, np.float32), c.cast(least, np.float32))
+        return c.op("where", c.op("eq", whole, c.scalar(0, np.int32)), c.cast(at_centre, np.float32), ratio)
+
+    at_centre = c.op("eq", k, centre)
+    rising = share(c.op("sub", k, left), c.op("sub", centre, left))
+    falling = share(c.op("sub", right, k), c.op("sub", right, centre))
+    up = c.op("and", c.op("le", left, k), c.op("le", k, centre))
+    down = c.op("and", c.op("lt", centre, k), c.op("lt", k, right))
+    return c.op("where", up, rising, c.op("where", down, falling, nought))
