@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 
 from a1400 import config
 
@@ -51,4 +52,5 @@ def node_cases() -> list[Any]:
 def _file() -> Path:
     """Named after what the cases are made by and of."""
     made_by = "-".join(version(package) for package in ("onnx", "numpy", "ml-dtypes", "protobuf"))
-    return config.cache_dir() / "onnx_suite" / f"{made_by}.pickle"
+    newest = onnx.defs.onnx_opset_version()  # a nightly build calls itself as the release before it
+    return config.cache_dir() / "onnx_suite" / f"{made_by}-{newest}.pickle"
