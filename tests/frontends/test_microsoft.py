@@ -230,3 +230,86 @@ def test_of_gpus_only() -> None:
     for op, inputs, attrs, want in cases:
         model, feeds = one_node(op, inputs, domain="com.microsoft", **attrs)
         check(model, feeds, by=lambda *_, want=want: [want])
+
+
+def test_older_forms() -> None:
+    x, image = f32(2, 3, 4), f32(2, 3, 6, 5)
+    _check("Trilu", [x, np.array(1, np.int64)], [1], upper=0)
+    _check("Pad", [x, i64(0, 1, 0, 0, 0, 2), np.array([3], np.float32)], [1])
+    _check("GatherND", [x, ints(5, 2, low=0, high=2)])
+    _check("GridSample", [image, f32(2, 4, 4, 2, low=-1.2, high=1.2)], padding_mode="border")
+    _check("NhwcMaxPool", [ints(2, 7, 6, 3, low=0, high=255, dtype=np.uint8)], kernel_shape=[3, 3], strides=[2, 2],
+           pads=[1, 1, 1, 1])  # fmt: skip
+    _check("ConvTransposeWithDynamicPads", [image, f32(3, 2, 3, 3), i64(1, 0, 1, 1), f32(2)], [1, 2, 3])
+    _check("Range", [np.array(1, np.float32), np.array(6, np.float32)], [0, 1])
+    _check("ExpandDims", [x, np.array(-1, I32)], [1])
+    _check("SampleOp", [x])
+    _check("MatMulInteger16", [ints(3, 4, dtype=np.int16), ints(4, 5, dtype=np.int16)])
+    _check("UnfoldTensor", [x], dim=1, size=2, step=1)
+    _check("Unique", [np.array([2, 1, 1, 3, 4, 3], np.float32)], [0], outputs=3)
+
+
+def test_small_numerics() -> None:
+    for metric in ("euclidean", "sqeuclidean"):
+        _check("CDist", [f32(4, 6), f32(5, 6)], metric=metric, atol=1e-4)
+    _check("Inverse", [f32(2, 5, 5)], atol=1e-3)
+    for x in (ints(7, dtype=I32), ints(7), f32(7), f32(7).astype(np.float64)):
+        _check("MurmurHash3", [x], seed=42)
+    _check("MurmurHash3", [ints(7, dtype=I32)], positive=0)
+    ids = np.array([[1, 2, 3, 1, 2], [4, 5, 6, 7, 8]])
+    _check("NGramRepeatBlock", [ids, f32(2, 9)], ngram_size=3)
+    boxes = np.array([[0.1, 0.2, 0.9, 0.7], [-0.3, 0.0, 1.2, 1.0], [0.8, 0.9, 0.1, 0.2]], np.float32)
+    for mode in ("bilinear", "nearest"):
+        crops = [f32(2, 3, 7, 6), boxes, np.array([0, 1, 1], I32), np.array([4, 1], I32)]
+        _check("CropAndResize", crops, [3], mode=mode, extrapolation_value=0.5)
+
+
+def test_of_gpus_only_small() -> None:
+    """Operators without a CPU kernel in ONNX Runtime, against their definition."""
+    x = ints(2, 3, 4, dtype=np.int8)
+    cases: list[tuple[str, list[Any], dict[str, Any], np.ndarray]] = [
+        ("ReduceSumInteger", [x], {"axes": [1], "keepdims": 0}, x.sum(1, dtype=I32)),
+        ("MulInteger", [x, np.int8(2), x[0], np.int8(-1)], {}, (x.astype(I32) - 2) * (x[0].astype(I32) + 1)),
+        ("IsAllFinite", [f32(3), np.array([np.inf], np.float32)], {}, np.array(False)),
+        ("IsAllFinite", [f32(3), np.array([np.inf], np.float32)], {"isnan_only": 1}, np.array(True)),
+        ("TorchEmbedding", [f32(5, 3), i64(4, 0)], {}, f32(5, 3)[[4, 0]]),
+    ]
+    for op, inputs, attrs, want in cases:
+        model, feeds = one_node(op, inputs, domain="com.microsoft", **attrs)
+        check(model, feeds, by=lambda *_, want=want: [want])
+
+
+@pytest.mark.parametrize("bits", [2, 4, 8])
+@pytest.mark.parametrize("zeros", [False, True])
+def test_rows_of_a_quantised_table(bits: int, zeros: bool) -> None:
+    each, blocks = 8 // bits, 3
+    table = ints(9, 48 // each, low=0, high=256, dtype=np.uint8)
+    inputs: list[Any] = [table, ints(2, 3, low=0, high=9), f32(9, blocks)]
+    if zeros:
+        inputs.append(ints(9, -(-blocks // each), low=0, high=256, dtype=np.uint8))
+    _check("GatherBlockQuantized", inputs, [0, 2, 3][: 2 + zeros], bits=bits, block_size=16, quantize_axis=1)
+
+
+def test_quantised_attention_and_embedding() -> None:
+    x, w = ints(2, 5, 6, low=0, high=255, dtype=np.uint8), ints(6, 24, low=-99, high=99, dtype=np.int8)
+    scales, zero, mask = [np.float32(0.02), f32(24, low=0.001, high=0.01)], np.uint8(120), np.array([5, 3], I32)
+    inputs = [x, w, f32(24), *scales, mask, zero, np.zeros(24, np.int8)]
+    _check("QAttention", inputs, [1, 2, 3, 4, 6, 7], num_heads=2, atol=1e-3)
+    _check("QAttention", [*inputs[:5], None, zero, np.zeros(24, np.int8), f32(2, 2, 2, 3, 4)], outputs=2, num_heads=2,
+           unidirectional=1, atol=1e-3)  # fmt: skip
+    tables = [ints(n, 8, low=0, high=255, dtype=np.uint8) for n in (9, 6, 2)]
+    affine = [ints(8, low=0, high=255, dtype=np.uint8, seed=i) for i in range(2)]
+    tokens = [ints(2, 5, low=0, high=n, dtype=I32) for n in (9, 2)]
+    parameters = [*[np.float32(0.01 * (i + 1)) for i in range(5)], *[np.uint8(100 + i) for i in range(5)]]
+    mask = np.array([[1, 1, 1, 0, 0], [1, 1, 1, 1, 1]], I32)
+    _check("QEmbedLayerNormalization", [*tokens, *tables, *affine, mask, *parameters], outputs=2)
+
+
+def test_dynamically_quantised_lstm() -> None:
+    """Close to ONNX Runtime, which also quantises the rows of each step."""
+    x, w, r = f32(4, 2, 6), ints(2, 6, 20, low=-99, high=99, dtype=np.int8), ints(2, 5, 20, low=-99, dtype=np.int8)
+    scales = [f32(2, 20, low=0.002, high=0.004), f32(2, low=0.002, high=0.004)]
+    zeros = [np.zeros((2, 20), np.int8), np.zeros(2, np.int8)]
+    inputs = [x, w, r, f32(2, 40), None, None, None, None, scales[0], zeros[0], scales[1], zeros[1]]
+    _check("DynamicQuantizeLSTM", inputs, [1, 2, 3, 8, 9, 10, 11], outputs=3, hidden_size=5, direction="bidirectional",
+           atol=2e-2)  # fmt: skip
