@@ -77,7 +77,7 @@ _KINDS: dict[str, tuple[str, dict[str, str]]] = {
         "POOL_STEP(a, v, type)": (
             "((a) + (p == 2.0f ? (v) * (v) : (p == 1.0f ? a_abs(v) : a_pow(a_abs(v), (type)(p)))))"
         ),
-        "POOL_FINISH(a, type)": "(p == 2.0f ? sqrt(a) : (p == 1.0f ? (a) : a_pow(a, (type)(1 / p))))",
+        "POOL_FINISH(a, type)": "(p == 2.0f ? sqrt(a) : (p == 1.0f ? (a) : a_pow(a, (type)(1) / (type)(p))))",
         "POOL_COUNT": "",
     }),
 }  # fmt: skip

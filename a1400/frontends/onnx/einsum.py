@@ -115,6 +115,7 @@ def _contract(c: Ctx, x: Value, a: list[str], y: Value, b: list[str], later: set
     product = c.op(
         "matmul", c.reshape(x, (*lead, count(free_a), count(inner))), c.reshape(y, (*lead, count(inner), count(free_b)))
     )
+    product = c.cast(product, x.dtype)  # bytes sum up wider; a sum that wraps around is the same in either order
     return c.reshape(product, tuple(size[label] for label in result)), result
 
 

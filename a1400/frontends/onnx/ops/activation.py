@@ -3,12 +3,28 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 
+from a1400 import dtypes
 from a1400.frontends.onnx.context import Ctx
-from a1400.frontends.onnx.ops.registry import translates
+from a1400.frontends.onnx.ops.registry import Translator, translates
 from a1400.graph.graph import Value
+
+_HALVES = (np.dtype(np.float16), dtypes.bfloat16)
+
+
+def _in_float32(function: Callable[[Ctx, Value], Value]) -> Translator:
+    """Of 16-bit floats in float32, rounded once: constants such as 1/6 would lose digits that differences bring out."""
+
+    def translate(c: Ctx) -> Value:
+        x = c[0]
+        if x.dtype not in _HALVES:
+            return function(c, x)
+        return c.cast(function(c, c.cast(x, np.float32)), x.dtype)
+
+    return translate
 
 
 @translates("Relu")
@@ -30,9 +46,10 @@ def tanh(c: Ctx) -> Value:
 
 
 @translates("LeakyRelu")
-def leaky_relu(c: Ctx) -> Value:
+@_in_float32
+def leaky_relu(c: Ctx, x: Value) -> Value:
     """x, or alpha x below zero."""
-    return _below_zero(c, c[0], c.op("mul", c[0], c.scalar(c.number("alpha", 0.01), c[0])))
+    return _below_zero(c, x, c.op("mul", x, c.scalar(c.number("alpha", 0.01), x)))
 
 
 @translates("PRelu", since=7)
@@ -50,33 +67,34 @@ def _exp_minus_one(c: Ctx, x: Value) -> Value:
 
 
 @translates("Elu")
-def elu(c: Ctx) -> Value:
+@_in_float32
+def elu(c: Ctx, x: Value) -> Value:
     """x, or alpha (e^x - 1) below zero."""
-    x = c[0]
     return _below_zero(c, x, c.op("mul", _exp_minus_one(c, x), c.scalar(c.number("alpha", 1.0), x)))
 
 
 @translates("Selu")
-def selu(c: Ctx) -> Value:
+@_in_float32
+def selu(c: Ctx, x: Value) -> Value:
     """Scaled Elu."""
-    x = c[0]
     alpha, gamma = c.number("alpha", 1.67326319217681884765625), c.number("gamma", 1.05070102214813232421875)
     inner = _below_zero(c, x, c.op("mul", _exp_minus_one(c, x), c.scalar(alpha, x)))
     return c.op("mul", inner, c.scalar(gamma, x))
 
 
 @translates("Celu")
-def celu(c: Ctx) -> Value:
+@_in_float32
+def celu(c: Ctx, x: Value) -> Value:
     """x, or alpha (e^(x/alpha) - 1) below zero."""
-    x, alpha = c[0], c.number("alpha", 1.0)
+    alpha = c.number("alpha", 1.0)
     scaled = c.op("div", x, c.scalar(alpha, x))
     return _below_zero(c, x, c.op("mul", _exp_minus_one(c, scaled), c.scalar(alpha, x)))
 
 
 @translates("Gelu")
-def gelu(c: Ctx) -> Value:
+@_in_float32
+def gelu(c: Ctx, x: Value) -> Value:
     """x Phi(x), exact or with the tanh approximation."""
-    x = c[0]
     if c.text("approximate", "none") == "tanh":
         return gelu_tanh(c, x)
     phi = c.op("add", c.op("erf", c.op("mul", x, c.scalar(math.sqrt(0.5), x))), c.scalar(1, x))
@@ -104,15 +122,17 @@ def _hard_sigmoid(c: Ctx, x: Value, alpha: float, beta: float) -> Value:
 
 
 @translates("HardSigmoid")
-def hard_sigmoid(c: Ctx) -> Value:
+@_in_float32
+def hard_sigmoid(c: Ctx, x: Value) -> Value:
     """alpha x + beta, kept in [0, 1]."""
-    return _hard_sigmoid(c, c[0], c.number("alpha", 0.2), c.number("beta", 0.5))
+    return _hard_sigmoid(c, x, c.number("alpha", 0.2), c.number("beta", 0.5))
 
 
 @translates("HardSwish")
-def hard_swish(c: Ctx) -> Value:
+@_in_float32
+def hard_swish(c: Ctx, x: Value) -> Value:
     """x times its hard sigmoid."""
-    return c.op("mul", c[0], _hard_sigmoid(c, c[0], 1 / 6, 0.5))
+    return c.op("mul", x, _hard_sigmoid(c, x, 1 / 6, 0.5))
 
 
 @translates("Softplus")
@@ -134,26 +154,30 @@ def mish(c: Ctx) -> Value:
 
 
 @translates("Swish")
-def swish(c: Ctx) -> Value:
+@_in_float32
+def swish(c: Ctx, x: Value) -> Value:
     """x sigmoid(alpha x)."""
-    x, alpha = c[0], c.number("alpha", 1.0)
+    alpha = c.number("alpha", 1.0)
     return c.op("mul", x, c.op("sigmoid", x if alpha == 1 else c.op("mul", x, c.scalar(alpha, x))))
 
 
 @translates("ThresholdedRelu")
-def thresholded_relu(c: Ctx) -> Value:
+@_in_float32
+def thresholded_relu(c: Ctx, x: Value) -> Value:
     """x above alpha, zero elsewhere."""
-    x = c[0]
     return c.op("where", c.op("gt", x, c.scalar(c.number("alpha", 1.0), x)), x, c.scalar(0, x))
 
 
 @translates("Shrink")
-def shrink(c: Ctx) -> Value:
+@_in_float32
+def shrink(c: Ctx, x: Value) -> Value:
     """Zero within +-lambd, moved towards zero by bias outside."""
-    x, bias, lambd = c[0], c.number("bias", 0.0), c.number("lambd", 0.5)
-    low = c.op("add", x, c.scalar(bias, x))
+    bias, lambd = c.number("bias", 0.0), c.number("lambd", 0.5)
     high = c.op("sub", x, c.scalar(bias, x))
     inner = c.op("where", c.op("gt", x, c.scalar(lambd, x)), high, c.scalar(0, x))
+    if x.dtype.kind == "u":
+        return inner
+    low = c.op("add", x, c.scalar(bias, x))
     return c.op("where", c.op("lt", x, c.scalar(-lambd, x)), low, inner)
 
 
@@ -178,6 +202,7 @@ def softmax(c: Ctx) -> Value:
 def _one_hot_maximum(c: Ctx, x: Value, axis: int) -> Value:
     top = c.op("arg_reduce", x, kind="argmax", axis=axis, keepdims=True, select_last=False)
     shape = tuple(x.shape[axis] if d == axis else 1 for d in range(x.rank))
+    c.claim(x.shape[axis])
     ramp = c.table(("ramp", shape), lambda: np.arange(math.prod(shape), dtype=np.int64).reshape(shape))
     return c.cast(c.op("eq", ramp, top), x.dtype)
 

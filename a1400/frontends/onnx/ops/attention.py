@@ -41,7 +41,8 @@ def attention(c: Ctx) -> object:
         return NotImplemented
     if mask is not None and mask.dtype != _BOOL:
         mask = c.cast(mask, q.dtype)
-    scale = c.number("scale", 1 / math.sqrt(max(q.shape[3], 1)))
+    scale = c.attr("scale", None, float)
+    scale = 1 / math.sqrt(max(q.shape[3], 1)) if scale is None else scale
     y = c.op(
         "attention", q, k, v, *(() if mask is None else (mask,)), scale=scale,
         causal=c.flag("is_causal"), causal_offset=past,

@@ -11,7 +11,7 @@ from a1400.graph.graph import Value
 
 _UNARY = {
     "Neg": "neg", "Abs": "abs", "Sign": "sign", "Reciprocal": "reciprocal", "Sqrt": "sqrt", "Exp": "exp", "Log": "log",
-    "Erf": "erf", "Sin": "sin", "Cos": "cos", "Tan": "tan", "Asin": "asin", "Acos": "acos", "Atan": "atan",
+    "Sin": "sin", "Cos": "cos", "Tan": "tan", "Asin": "asin", "Acos": "acos", "Atan": "atan",
     "Sinh": "sinh", "Cosh": "cosh", "Asinh": "asinh", "Acosh": "acosh", "Atanh": "atanh",
 }  # fmt: skip
 _ROUNDING = {"Floor": "floor", "Ceil": "ceil", "Round": "round"}
@@ -50,6 +50,13 @@ for _onnx, _op in _BINARY.items():
     translates(_onnx, since=7)(_binary(_op))
 for _onnx, _op in _VARIADIC.items():
     translates(_onnx)(_variadic(_op))
+
+
+@translates("Erf")
+def erf(c: Ctx) -> Value:
+    """The error function; of integers too, rounded towards zero."""
+    x = c[0]
+    return c.op("erf", x) if dtypes.is_float(x.dtype) else c.cast(c.op("erf", c.cast(x, np.float32)), x.dtype)
 
 
 @translates("Mean")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from a1400 import dtypes
 from a1400.frontends.onnx.context import Ctx
 from a1400.frontends.onnx.ops.registry import Translator, translates
 from a1400.graph.graph import Value
@@ -14,10 +15,18 @@ _KINDS = {
     "ReduceLogSumExp": "logsumexp",
 }  # fmt: skip
 _ELEMENTWISE_ON_NOTHING = ("l1", "l2", "sum_square", "log_sum")
+_ROOTS_AND_LOGS = ("l2", "log_sum", "logsumexp")
 
 
 def _reduce(c: Ctx, kind: str, axes: tuple[int, ...] | None) -> Value:
     x = c[0]
+    if kind in _ROOTS_AND_LOGS and dtypes.is_int(x.dtype):
+        # of integers too, rounded towards zero; float64 holds every sum whose root an integer type could tell apart
+        return c.cast(_reduced(c, kind, c.cast(x, np.float64), axes), x.dtype)
+    return _reduced(c, kind, x, axes)
+
+
+def _reduced(c: Ctx, kind: str, x: Value, axes: tuple[int, ...] | None) -> Value:
     if not axes:
         if c.flag("noop_with_empty_axes"):
             # reducing nothing still applies the function of the element
