@@ -24,9 +24,12 @@ from a1400.kernels import spec as kernels
 from a1400.kernels.expr import Expr
 from a1400.kernels.spec import REGISTRY, KernelCall, Operand, SlotArgument, SlotCode
 from a1400.memory.storage import Ref, Storage, View, collapse_group, dense_strides
+from a1400.optimizer.scalars import is_spread
 
 Handler = Callable[["Lowering", Node], None]
 HANDLERS: dict[str, Handler] = {}
+#: bytes from which on a constant that is one element spread over a shape is stored as that element
+_SPREAD_LIMIT = 1 << 16
 
 
 def lowers(*ops: str) -> Callable[[Handler], Handler]:
@@ -154,7 +157,11 @@ class Lowering:
         found = self.views.get(id(value))
         if found is None:
             assert value.data is not None, f"{value} has not been computed"
-            found = self.constant(value.data)
+            if value.nbytes > _SPREAD_LIMIT and is_spread(value.data):
+                one = self.constant(np.array(value.data.flat[0], value.dtype))
+                found = View(one.storage, value.dtype, value.shape, (0,) * value.rank)
+            else:
+                found = self.constant(value.data)
             self.views[id(value)] = found
         return found
 

@@ -6,21 +6,26 @@ import numpy as np
 
 from a1400.graph.graph import Node, Value
 
-#: larger constants are not searched for being uniform
+#: larger constants are not searched for being uniform, unless they are one element spread over a shape
 SEARCH_LIMIT = 1 << 14
 
 
 def uniform(value: Value | None) -> float | int | bool | None:
     """The Python scalar that every element of a constant equals, else None."""
-    if value is None or value.data is None or not 0 < value.size <= SEARCH_LIMIT:
+    if value is None or value.data is None or not value.size:
         return None
     data = value.data
     first = data.flat[0]
-    if data.size > 1 and not np.all(data == first):
+    if data.size > 1 and not is_spread(data) and (data.size > SEARCH_LIMIT or not np.all(data == first)):
         return None
     if data.dtype == np.bool_:
         return bool(first)
     return int(first) if data.dtype.kind in "iu" else float(first)
+
+
+def is_spread(data: np.ndarray) -> bool:
+    """Whether an array is one element, seen many times."""
+    return all(stride == 0 or size == 1 for stride, size in zip(data.strides, data.shape))
 
 
 def is_uniform(value: Value | None, number: float) -> bool:
