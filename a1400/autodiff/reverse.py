@@ -17,12 +17,14 @@ from a1400.ops.registry import Backward, is_real
 
 
 def gradients(
-    graph: Graph, of: Value, with_respect_to: Sequence[Value], seed: Value | None = None
-) -> list[Value | None]:
+    graph: Graph, of: Value, with_respect_to: Sequence[Value], seed: Value | None = None,
+    nodes: Sequence[Node] | None = None,
+) -> list[Value | None]:  # fmt: skip
     """Append the gradients of ``of`` to ``graph`` and return one for each value in ``with_respect_to``.
 
     ``of`` is floating and has one element, unless ``seed`` (its shape and dtype) is the gradient that comes in; without
-    it, 1.  A gradient has its value's shape and dtype; it is None where ``of`` does not depend on the value, or only
+    it, 1.  ``nodes`` are those to walk through (all of them).  A gradient has its value's shape and dtype; it is None
+    where ``of`` does not depend on the value, or only
     through steps (comparisons, rounding, indices).  Raises :class:`GradientError` when the way leads through an op
     without a gradient, naming the model's node, and :class:`GraphError` for an ``of`` or ``seed`` that does not fit.
     """
@@ -33,7 +35,7 @@ def gradients(
         raise GraphError(f"the gradient of {of} needs a seed: only a scalar does without")
     if seed is not None and (seed.shape, seed.dtype) != (of.shape, of.dtype):
         raise GraphError(f"the seed {seed} does not have the shape and dtype of {of}")
-    forward = list(graph.nodes)
+    forward = list(graph.nodes if nodes is None else nodes)
     reached = _reached(forward, with_respect_to)
     found: dict[int, Tensor] = {}
     if id(of) in reached:
