@@ -14,6 +14,7 @@ import numpy as np
 from a1400.backends.base import DeviceInfo
 from a1400.graph.graph import Graph, Node, Value, evaluate_node
 from a1400.ops import OPS
+from a1400.ops.effort import too_much
 from a1400.optimizer.memo import Memo, attribute_key, constant
 from a1400.optimizer.report import PassResult
 
@@ -61,7 +62,7 @@ def is_fold_too_big(inputs: Iterable[Value | None], shapes: Iterable[tuple[tuple
 def fold(memo: Memo, op: str, inputs: list[Value | None], attrs: dict[str, Any]) -> list[Value] | None:
     """Constants that a node over constants gives, through the memo; None when the result would be too big."""
     results = OPS[op].infer(attrs, *inputs)
-    if OPS[op].lazy or is_fold_too_big(inputs, results):
+    if OPS[op].lazy or is_fold_too_big(inputs, results) or too_much(OPS[op], attrs, inputs, results):
         return None
     arrays = [None if v is None else v.data for v in inputs]
     key = ("fold", op, attribute_key(attrs), tuple(a is None for a in arrays))

@@ -84,7 +84,8 @@ class Campaign:
         try:
             attempt()
         except (Found, _Enough, HypothesisException):
-            assert state.smallest is not None
+            if state.smallest is None:
+                raise
             case, finding = state.smallest
             self.report.findings[finding] = f"seed {number}: {case.note}"
             if self._folder is not None:

@@ -14,7 +14,9 @@ from a1400.frontends.errors import NeedsValue
 from a1400.frontends.onnx.definitions import GraphDef, NodeDef
 from a1400.frontends.onnx.fold import freeze
 from a1400.graph.graph import FOLD_LIMIT, MAX_ELEMENTS, Value, evaluate_node
+from a1400.graph.records import Records
 from a1400.ops import OPS
+from a1400.ops.effort import too_much
 
 if TYPE_CHECKING:
     from a1400.frontends.onnx.trace import Frame, Tracer
@@ -27,13 +29,23 @@ class Spelled:
     table: np.ndarray
 
 
-#: what a node's output can be: a tensor, strings, a sequence (a list), or nothing (an absent optional)
-Item = Value | Spelled | list[Any] | None
+@dataclass(frozen=True)
+class Dictionary:
+    """A dict that a run is given: ``keys`` (strings or int64) and ``values``, vectors that are known while tracing."""
+
+    keys: Value
+    values: Value
+
+
+#: what a node's output can be: a tensor, strings, dicts, a sequence (a list), or nothing (an absent optional)
+Item = Value | Spelled | Records | Dictionary | list[Any] | None
 #: constants computed from shapes are folded up to this many elements; larger ones are left to the device
 _BIG_FOLD = 1 << 24
 #: graph inputs of at most this many integers (or floats) are worth a plan per value
 _STEERING = {"i": 64, "u": 64, "b": 64, "f": 16}
 _REQUIRED: Any = object()
+#: bytes of arrays that one trace makes on the host, besides eight times what the model itself holds
+_HOST_BYTES = 1 << 29
 
 
 class Ctx:
@@ -175,9 +187,21 @@ class Ctx:
         dtype = like.dtype if isinstance(like, Value) else np.dtype(like)
         return self.graph.constant(self.memo.scalar(value, dtype))
 
+    def _left(self) -> int:
+        """Bytes that this trace may still make on the host: a few bytes of a file must not ask for any amount."""
+        return _HOST_BYTES + 8 * self.memo.given - self.tracer.made
+
+    def claim(self, count: int) -> None:
+        """To be called before ``count`` numbers are made on the host; :class:`GraphError` where that is too much."""
+        if 8 * count > self._left():
+            raise GraphError(f"{count} constants would have to be made while the model is read, which is too many")
+        self.tracer.made += 8 * max(count, 0)
+
     def table(self, key: Hashable, make: Callable[[], np.ndarray]) -> Value:
         """A constant made from numbers in ``key`` alone (a mask, a ramp): made once per model."""
-        return self.graph.constant(self.memo.results(key, (), lambda: [make()])[0])
+        (array,) = self.memo.results(key, (), lambda: [make()])
+        self.tracer.made += array.nbytes
+        return self.graph.constant(array)
 
     def varies(self, *values: Value) -> bool:
         """True where one of ``values`` is known only at run time, or comes of inputs that steer shapes."""
@@ -187,6 +211,7 @@ class Ctx:
         """0, 1, 2 ... ``count - 1`` as u32: a constant, but for the device to count where one of ``of`` varies."""
         if self.varies(*of):
             return self.op("iota", shape=(count,))
+        self.claim(count)
         return self.table(("ramp", count), lambda: np.arange(count, dtype=np.uint32))
 
     # ---- building ------------------------------------------------------------------------------------
@@ -219,9 +244,13 @@ class Ctx:
             return [_result(a, shape, dtype) for a, (shape, dtype) in zip(outputs, results)]
 
         stable = not self._folding and all(a is None or self.memo.is_stable(a) for a in arrays)
-        operands = sum(a.size for a in arrays if a is not None)
-        if not definition.view and size > max(FOLD_LIMIT, _BIG_FOLD, 4 * operands if stable else 0):
-            return self.graph.multi(op, *inputs, **attrs)
+        operands = sum(_stored(a) for a in arrays if a is not None)
+        if not definition.view:
+            nbytes = sum(math.prod(shape) * np.dtype(dtype).itemsize for shape, dtype in results)
+            big = size > max(FOLD_LIMIT, _BIG_FOLD, 4 * operands if stable else 0)
+            if big or nbytes > self._left() or too_much(definition, attrs, inputs, results):
+                return self.graph.multi(op, *inputs, **attrs)
+            self.tracer.made += nbytes
         if stable:
             try:
                 key = (op, freeze(attrs))
@@ -291,6 +320,11 @@ class Ctx:
         if not -rank <= axis < rank:
             raise GraphError(f"axis {axis} is out of range for rank {rank}")
         return axis % rank
+
+
+def _stored(array: np.ndarray) -> int:
+    """Elements that an array has in memory: those that broadcasting repeats count once."""
+    return math.prod(n for n, step in zip(array.shape, array.strides) if step)
 
 
 def _kind(value: Value) -> str:

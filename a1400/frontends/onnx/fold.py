@@ -20,12 +20,15 @@ class FoldMemo:
 
     def __init__(self) -> None:
         self._stable: dict[int, np.ndarray] = {}
+        self.given = 0  # bytes of the arrays that the model itself holds
         self._scalars: dict[tuple[np.dtype, bytes], np.ndarray] = {}
         # an entry keeps its inputs alive, so an id in a key cannot come to mean another array
         self._results: OrderedDict[Hashable, tuple[Sequence[Any], tuple[np.ndarray, ...]]] = OrderedDict()
 
     def keep(self, array: np.ndarray) -> np.ndarray:
         """Declare ``array`` stable."""
+        if id(array) not in self._stable:
+            self.given += array.nbytes
         self._stable[id(array)] = array
         return array
 
@@ -54,7 +57,7 @@ class FoldMemo:
         made = tuple(make())
         for array in made:
             array.flags.writeable = False
-            self.keep(array)
+            self._stable[id(array)] = array
         self._results[whole] = (tuple(inputs), made)
         while len(self._results) > _ENTRIES:
             _, (_, old) = self._results.popitem(last=False)

@@ -41,6 +41,7 @@ def arange(c: Ctx) -> Value:
     if count and c.varies(c[0], c[1], c[2]):
         ramp = c.cast(c.ramp(count, [c[0], c[1], c[2]]), dtype)
         return c.op("add", c.op("mul", ramp, c.reshape(c[2], ())), c.reshape(c[0], ()))
+    c.claim(count)
     return c.table(("range", start, delta, count, str(dtype)), lambda: (start + np.arange(count) * delta).astype(dtype))
 
 
@@ -52,6 +53,7 @@ def eye_like(c: Ctx) -> Value:
     (rows, columns), k = c[0].shape, c.integer("k", 0)
     to = c.attr("dtype", None, int)
     dtype = c[0].dtype if to is None else dtype_of(to, "the result")
+    c.claim(rows * columns)
     return c.table(("eye", rows, columns, k, str(dtype)), lambda: np.eye(rows, columns, k).astype(dtype))
 
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from a1400.errors import GraphError
 from a1400.frontends.onnx.context import Ctx
-from a1400.frontends.onnx.ops.registry import translates
+from a1400.frontends.onnx.ops.registry import MAYBE_STRINGS, translates
 from a1400.graph.graph import Value
 
 
@@ -27,7 +27,7 @@ def _pool(c: Ctx) -> list[np.ndarray]:
     return grams
 
 
-@translates("TfIdfVectorizer")
+@translates("TfIdfVectorizer", runs=MAYBE_STRINGS)
 def tfidf(c: Ctx) -> Value:
     """Occurrences in each row of x[C] or x[N, C], as counts, weights where there are any, or their product."""
     x, mode = c[0], c.text("mode")
@@ -47,7 +47,9 @@ def tfidf(c: Ctx) -> Value:
         if not len(wanted):
             continue
         count: Value = c.expand(c.scalar(0, np.float32), (rows.shape[0], len(wanted)))
-        for skip in range(skips + 1 if n > 1 else 1) if shortest <= n <= longest else ():
+        # items further apart than a row is long are in none
+        farthest = min(skips, rows.shape[1] // (n - 1)) if n > 1 else 0
+        for skip in range(farthest + 1) if shortest <= n <= longest else ():
             places = rows.shape[1] - (n - 1) * (skip + 1)
             if places > 0:
                 count = c.op("add", count, _found(c, rows, wanted, skip + 1, places))

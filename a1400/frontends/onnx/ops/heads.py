@@ -29,6 +29,7 @@ def merged(c: Ctx, y: Value) -> Value:
 
 def ramp(c: Ctx, count: int) -> Value:
     """0, 1 ... as i32 [count]."""
+    c.claim(count)
     return c.table(("i32 ramp", count), lambda: np.arange(count, dtype=np.int32))
 
 
@@ -116,6 +117,7 @@ def within(c: Ctx, queries: int, keys: int, past: int, window: int = 0) -> Value
         back = np.arange(queries)[:, None] + past - np.arange(keys)
         return (back >= 0) & ((back < window) | (window == 0))
 
+    c.claim(queries * keys)
     return c.table(("within", queries, keys, past, window), make)
 
 

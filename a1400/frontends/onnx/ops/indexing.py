@@ -73,6 +73,7 @@ def tensor_scatter(c: Ctx) -> Value:
     if axis == 0:
         raise GraphError("the axis cannot be the batch axis")
     start = c.expand(c.scalar(0, I64), (batch,)) if at is None else c.cast(at, I64)
+    c.claim(count)
     ramp = c.table(("ramp", (1, count)), lambda: np.arange(count, dtype=np.int64).reshape(1, count))
     where = c.op("add", c.reshape(start, (batch, 1)), ramp)
     if c.text("mode", "linear") == "circular":
@@ -91,6 +92,7 @@ def one_hot(c: Ctx) -> Value:
         raise GraphError(f"depth {depth} with values of shape {list(values.shape)}")
     axis = c.axis(c.integer("axis", -1), index.rank + 1)
     ramp_shape = tuple(depth if d == axis else 1 for d in range(index.rank + 1))
+    c.claim(depth)
     ramp = c.table(("ramp", ramp_shape), lambda: np.arange(depth, dtype=np.int64).reshape(ramp_shape))
     wrapped = c.op("where", c.op("lt", index, c.scalar(0, I64)), c.op("add", index, c.scalar(depth, I64)), index)
     at = c.reshape(wrapped, (*index.shape[:axis], 1, *index.shape[axis:]))

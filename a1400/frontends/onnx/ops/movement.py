@@ -195,6 +195,7 @@ def trilu(c: Ctx) -> Value:
         ones = np.ones((rows, columns), np.bool_)
         return np.triu(ones, k) if upper else np.tril(ones, k)
 
+    c.claim(rows * columns)
     return select(c, c.table(("trilu", rows, columns, k, upper), make), x, c.scalar(0, x))
 
 
@@ -206,6 +207,7 @@ def reverse_sequence(c: Ctx) -> Value:
     steps = x.shape[time]
     # index[t] = length - 1 - t within the sequence, t after it
     ramp_shape = [steps if d == time else 1 for d in range(x.rank)]
+    c.claim(steps)
     ramp = c.table(("ramp", tuple(ramp_shape)), lambda: np.arange(steps, dtype=np.int64).reshape(ramp_shape))
     length = c.reshape(lengths, [x.shape[batch] if d == batch else 1 for d in range(x.rank)])
     back = c.op("sub", c.op("sub", length, c.scalar(1, np.int64)), ramp)

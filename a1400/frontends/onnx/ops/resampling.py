@@ -152,6 +152,9 @@ def _table(
 ) -> tuple[np.ndarray, ...]:  # fmt: skip
     arguments = {**options, "mode": mode, "scale": scales[d], "roi": rois[d] if rois else (0.0, 1.0)}
 
+    stretch = max(1 / scales[d], 1.0) if options.get("antialias") and scales[d] > 0 else 1.0
+    c.claim(int(min(sizes[d] * {"nearest": 1, "linear": 2, "cubic": 4}[mode] * stretch, 2.0**62)))
+
     def make() -> tuple[np.ndarray, ...]:
         index, weight = axis_tables(x.shape[d], sizes[d], **arguments)  # type: ignore[arg-type]
         if options["coordinate_mode"] == "tf_crop_and_resize":
@@ -183,6 +186,8 @@ def affine_grid(c: Ctx) -> Value:
     k = len(sizes)
     if theta.shape != (size[0], k, k + 1) or k not in (2, 3):
         raise GraphError(f"theta {list(theta.shape)} does not fit an image batch of {list(size)}")
+
+    c.claim(math.prod(sizes) * (k + 1))
 
     def make() -> np.ndarray:
         axes = [np.linspace(-1, 1, n) if corners else (np.arange(n) * 2 + 1) / n - 1 for n in sizes]

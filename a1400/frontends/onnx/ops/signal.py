@@ -29,6 +29,7 @@ def _tables(c: Ctx, rows: int, columns: int, n: int, forward: bool, dtype: np.dt
         product = np.outer(np.arange(rows, dtype=np.int64), np.arange(columns, dtype=np.int64)) % max(n, 1)
         return product * (2 * math.pi / n)
 
+    c.claim(rows * columns)
     sign, key = -1.0 if forward else 1.0, ("dft", rows, columns, n, forward, str(dtype))
     return (
         c.table((*key, "cos"), lambda: np.cos(angle()).astype(dtype)),
@@ -105,6 +106,8 @@ def _chirped(c: Ctx, x: Pair, forward: bool) -> Pair:
     n, dtype, last = x[0].shape[-1], x[0].dtype, x[0].rank - 1
     m, sign = 1 << (2 * n - 2).bit_length(), -1 if forward else 1
 
+    c.claim(16 * m)
+
     def chirp() -> np.ndarray:
         squares = np.array([k * k % (2 * n) for k in range(n)])  # Python's integers: these do not overflow
         return np.exp(1j * sign * math.pi / n * squares)
@@ -169,6 +172,7 @@ def _dft(c: Ctx, axis: int, length: int | None) -> Value:
 
 
 def _whole_spectrum(c: Ctx, real: Value, imaginary: Value | None, n: int) -> tuple[Value, Value | None]:
+    c.claim(8 * n)
     mirror = [k if k <= n // 2 else n - k for k in range(n)]
     index = c.table(("mirror", n), lambda: np.array(mirror, np.int64))
     if imaginary is not None:
@@ -210,6 +214,7 @@ def stft(c: Ctx) -> Value:
         raise GraphError(f"frames of {length} every {step} over a signal of {x.shape[1]}")
     frames = (x.shape[1] - length) // step + 1
     real, imaginary = _parts(c, x) if x.rank == 3 else (x, None)
+    c.claim(frames * length)
     index = c.table(
         ("frames", frames, step, length),
         lambda: (np.arange(frames)[:, None] * step + np.arange(length)).astype(np.int64),

@@ -110,6 +110,7 @@ def unfold(c: Ctx) -> Value:
     count = (x.shape[axis] - size) // step + 1
     index = c.table(("unfold", count, size, step), lambda: np.arange(count)[:, None] * step + np.arange(size))
     y = c.op("gather", x, index, axis=axis)
+    c.claim(count * size)
     return c.transpose(y, (*range(axis + 1), *range(axis + 2, y.rank), axis + 1))
 
 
@@ -208,6 +209,7 @@ def crop_and_resize(c: Ctx) -> Value:
             step = c.op("div", c.op("sub", high, low), c.scalar(size - 1, boxes))
             ramp = c.table(("f32 ramp", size), lambda size=size: np.arange(size, dtype=np.float32))  # type: ignore[misc]
             at = c.op("add", low, c.op("mul", c.cast(ramp, boxes.dtype), step))
+            c.claim(size)
         else:
             at = c.op("mul", c.op("add", low, high), c.scalar(0.5, boxes))
         fits = c.op("and", c.op("ge", at, c.scalar(0, at)), c.op("le", at, c.scalar(last, at)))

@@ -34,17 +34,22 @@ def col2im(c: Ctx) -> Value:
 
     def make() -> np.ndarray:
         """[pixels, most readers] places in block * L; those that are none read a zero behind the end."""
-        readers: list[list[int]] = [[] for _ in range(math.prod(image))]
-        for number, tap in enumerate(product(*map(range, block))):
-            for at, place in enumerate(product(*map(range, many))):
-                pixel = [p * s + t * d - a for p, s, t, d, a in zip(place, strides, tap, dilations, low)]
-                if all(0 <= p < n for p, n in zip(pixel, image)):
-                    readers[int(np.ravel_multi_index(pixel, image))].append(number * length + at)
-        most = max(map(len, readers))
-        table = np.full((len(readers), max(most, 1)), taps * length, np.int32)
-        for row, found in zip(table, readers):
-            row[: len(found)] = found
+        pixels = math.prod(image)
+        first = np.indices(many).reshape(rank, -1) * np.reshape(strides, (rank, 1)) - np.reshape(low, (rank, 1))
+        over = np.full((taps, length), pixels, np.int64)  # the pixel that each place lies over, or none
+        for row, tap in zip(over, product(*map(range, block))):
+            at = first + np.reshape(np.multiply(tap, dilations), (rank, 1))
+            inside = ((at >= 0) & (at < np.reshape(image, (rank, 1)))).all(0)
+            row[inside] = np.ravel_multi_index(tuple(at[:, inside]), image)
+        order = np.argsort(over.reshape(-1), kind="stable")
+        counts = np.bincount(over.reshape(-1), minlength=pixels + 1)[:pixels]
+        order = order[: counts.sum()]
+        table = np.full((pixels, max(int(counts.max()), 1)), taps * length, np.int32)
+        within = np.arange(order.size) - np.repeat(np.cumsum(counts) - counts, counts)
+        table[np.repeat(np.arange(pixels), counts), within] = order
         return table
+
+    c.claim((math.prod(image) + length) * taps)
 
     places = c.table(("col2im", image, block, tuple(strides), tuple(dilations), low, tuple(many)), make)
     flat = c.reshape(x, (batch * channels, taps * length))
@@ -78,6 +83,7 @@ def deform_conv(c: Ctx) -> Value:
                 base[number, d] = line.reshape((n, 1) if d == 0 else (1, n))
         return base.astype(x.dtype)
 
+    c.claim(2 * taps * rows * columns)
     key = ("deform", kernel, tuple(strides), tuple(dilations), tuple(low), rows, columns, str(x.dtype))
     bent = Tensor(c.graph, c.reshape(offset, (batch * bends, taps, 2, rows, columns))) + c.table(key, make)
     # the sampler's coordinates run from -1 at the first pixel's outer edge to 1 at the last one's
