@@ -15,8 +15,8 @@ from a1400.frontends.onnx.definitions import GraphDef, NodeDef
 from a1400.frontends.onnx.fold import freeze
 from a1400.graph.graph import FOLD_LIMIT, MAX_ELEMENTS, Value, evaluate_node
 from a1400.ops import OPS
-
 from a1400.ops.effort import too_much
+
 if TYPE_CHECKING:
     from a1400.frontends.onnx.trace import Frame, Tracer
 
@@ -35,6 +35,8 @@ _BIG_FOLD = 1 << 24
 #: graph inputs of at most this many integers (or floats) are worth a plan per value
 _STEERING = {"i": 64, "u": 64, "b": 64, "f": 16}
 _REQUIRED: Any = object()
+#: bytes of arrays that one trace makes on the host, besides eight times what the model itself holds
+_HOST_BYTES = 1 << 29
 
 
 class Ctx:
@@ -44,8 +46,6 @@ class Ctx:
     its operands are constants; ``c.need*`` give values that must be known while tracing.
     """
 
-#: bytes of arrays that one trace makes on the host, besides eight times what the model itself holds
-_HOST_BYTES = 1 << 29
     def __init__(self, tracer: Tracer, node: NodeDef, inputs: list[Item], frame: Frame, folding: bool) -> None:
         self.tracer, self.node, self.inputs, self.frame = tracer, node, inputs, frame
         self.graph, self.memo, self.training = tracer.graph, tracer.memo, tracer.training
@@ -178,6 +178,16 @@ _HOST_BYTES = 1 << 29
         dtype = like.dtype if isinstance(like, Value) else np.dtype(like)
         return self.graph.constant(self.memo.scalar(value, dtype))
 
+    def _left(self) -> int:
+        """Bytes that this trace may still make on the host: a few bytes of a file must not ask for any amount."""
+        return _HOST_BYTES + 8 * self.memo.given - self.tracer.made
+
+    def claim(self, count: int) -> None:
+        """To be called before ``count`` numbers are made on the host; :class:`GraphError` where that is too much."""
+        if 8 * count > self._left():
+            raise GraphError(f"{count} constants would have to be made while the model is read, which is too many")
+        self.tracer.made += 8 * max(count, 0)
+
     def table(self, key: Hashable, make: Callable[[], np.ndarray]) -> Value:
         """A constant made from numbers in ``key`` alone (a mask, a ramp): made once per model."""
         (array,) = self.memo.results(key, (), lambda: [make()])
@@ -189,19 +199,10 @@ _HOST_BYTES = 1 << 29
         return any(v.data is None for v in values) or self.tracer.steering.reach(values)
 
     def ramp(self, count: int, of: Sequence[Value]) -> Value:
-    def _left(self) -> int:
-        """Bytes that this trace may still make on the host: a few bytes of a file must not ask for any amount."""
-        return _HOST_BYTES + 8 * self.memo.given - self.tracer.made
-
-    def claim(self, count: int) -> None:
-        """To be called before ``count`` numbers are made on the host; :class:`GraphError` where that is too much."""
-        if 8 * count > self._left():
-            raise GraphError(f"{count} constants would have to be made while the model is read, which is too many")
-        self.tracer.made += 8 * max(count, 0)
-
         """0, 1, 2 ... ``count - 1`` as u32: a constant, but for the device to count where one of ``of`` varies."""
         if self.varies(*of):
             return self.op("iota", shape=(count,))
+        self.claim(count)
         return self.table(("ramp", count), lambda: np.arange(count, dtype=np.uint32))
 
     # ---- building ------------------------------------------------------------------------------------
@@ -211,7 +212,6 @@ _HOST_BYTES = 1 << 29
 
     def multi(self, op: str, *inputs: Value | None, **attrs: Any) -> list[Value]:
         """Append a primitive op and return all its outputs; constants in give constants out."""
-        self.claim(count)
         definition, steering = OPS[op], self.tracer.steering
         arrays = [None if v is None else v.data for v in inputs]
         if steering.reach(inputs):
@@ -313,14 +313,14 @@ _HOST_BYTES = 1 << 29
         return axis % rank
 
 
+def _stored(array: np.ndarray) -> int:
+    """Elements that an array has in memory: those that broadcasting repeats count once."""
+    return math.prod(n for n, step in zip(array.shape, array.strides) if step)
+
+
 def _kind(value: Value) -> str:
     return value.dtype.kind
 
 
 def _result(array: Any, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
     return np.asarray(array).astype(dtype, copy=False).reshape(shape)
-def _stored(array: np.ndarray) -> int:
-    """Elements that an array has in memory: those that broadcasting repeats count once."""
-    return math.prod(n for n, step in zip(array.shape, array.strides) if step)
-
-

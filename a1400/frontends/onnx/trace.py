@@ -98,9 +98,9 @@ class Tracer:
         self.graph, self.training = graph, training
         self._reader, self._positions = reader, []  # type: tuple[Reader | None, list[_Position]]
         self._count = 0
+        self.made = 0  # bytes of arrays made on the host
         self._host = HostWork(graph, (), ())
         self.steering = Steering(graph, {})
-        self.made = 0  # bytes of arrays made on the host
 
     def run(
         self, root: GraphDef, inputs: dict[str, Item], opsets: dict[str, int], fixed: Collection[str] = (),

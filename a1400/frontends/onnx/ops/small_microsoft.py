@@ -108,9 +108,9 @@ def unfold(c: Ctx) -> Value:
     if step < 1 or not 0 < size <= x.shape[axis]:
         raise GraphError(f"windows of {size} every {step} do not fit an axis of {x.shape[axis]}")
     count = (x.shape[axis] - size) // step + 1
+    c.claim(count * size)
     index = c.table(("unfold", count, size, step), lambda: np.arange(count)[:, None] * step + np.arange(size))
     y = c.op("gather", x, index, axis=axis)
-    c.claim(count * size)
     return c.transpose(y, (*range(axis + 1), *range(axis + 2, y.rank), axis + 1))
 
 
@@ -207,9 +207,9 @@ def crop_and_resize(c: Ctx) -> Value:
         low, high = (c.op("mul", c.slice(boxes, 1, d + k, 1), c.scalar(last, boxes)) for k in (0, 2))
         if size > 1:
             step = c.op("div", c.op("sub", high, low), c.scalar(size - 1, boxes))
+            c.claim(size)
             ramp = c.table(("f32 ramp", size), lambda size=size: np.arange(size, dtype=np.float32))  # type: ignore[misc]
             at = c.op("add", low, c.op("mul", c.cast(ramp, boxes.dtype), step))
-            c.claim(size)
         else:
             at = c.op("mul", c.op("add", low, high), c.scalar(0.5, boxes))
         fits = c.op("and", c.op("ge", at, c.scalar(0, at)), c.op("le", at, c.scalar(last, at)))
