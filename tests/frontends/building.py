@@ -82,12 +82,17 @@ def one_node(
 
 def ours(model: onnx.ModelProto, feeds: Arrays) -> Arrays:
     """The model's outputs through the traced graph and the NumPy references."""
+    return evaluate(graph_of(model, feeds), feeds)
+
+
+def graph_of(model: onnx.ModelProto, feeds: Arrays) -> Graph:
+    """The model traced for ``feeds``."""
     loaded = load_onnx(model.SerializeToString())
     shapes = {n: a.shape for n, a in feeds.items()}
     values: Arrays = {}
     for _ in range(len(feeds) + 1):
         try:
-            return evaluate(loaded.graph(shapes, values, lambda graph, value, _: _computed(graph, value, feeds)), feeds)
+            return loaded.graph(shapes, values, lambda graph, value, _: _computed(graph, value, feeds))
         except NeedsValue as error:
             assert not set(error.inputs) <= set(values), "asks for what it has"
             values.update({n: feeds[n] for n in error.inputs})

@@ -12,7 +12,7 @@ from a1400.frontends.errors import NeedsValue
 from a1400.frontends.onnx.context import Ctx, Item
 from a1400.frontends.onnx.definitions import GraphDef
 from a1400.frontends.onnx.ops.logic import select
-from a1400.frontends.onnx.ops.registry import translates
+from a1400.frontends.onnx.ops.registry import CONTROL, translates
 from a1400.graph.graph import Value
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 _MAX_TRIPS = 4096
 
 
-@translates("If")
+@translates("If", runs=CONTROL)
 def branch(c: Ctx) -> object:
     """The branch of a constant condition; else both, where that is a selection between tensors of one shape."""
     condition = c[0]
@@ -73,7 +73,7 @@ def _nothing(c: Ctx, body: GraphDef, state: list[Item]) -> list[Value]:
     return [c.const(np.zeros((0, *value.shape), value.dtype)) for value in made]
 
 
-@translates("Loop")
+@translates("Loop", runs=CONTROL)
 def loop(c: Ctx) -> object:
     """Unrolled: the trip count and the condition must be known while tracing."""
     body, scope = c.subgraph("body"), c.tracer.scope
@@ -121,7 +121,7 @@ def _steps(
     return state, scans
 
 
-@translates("Scan", since=8)
+@translates("Scan", since=8, runs=CONTROL)
 def batched_scan(c: Ctx) -> object:
     """The form of opset 8: axis 0 is a batch, axis 1 is scanned; behind an item's own length outputs are zero."""
     values, scope = [c[i] for i in range(1, len(c))], c.tracer.scope
@@ -158,7 +158,7 @@ def _padded(c: Ctx, x: Value, size: int) -> Value:
     return c.concat([x, c.expand(c.scalar(0, x), (size - x.shape[0], *x.shape[1:]))], 0)
 
 
-@translates("Scan", since=9)
+@translates("Scan", since=9, runs=CONTROL)
 def scan(c: Ctx) -> object:
     """Unrolled over the scanned axis."""
     body, scope = c.subgraph("body"), c.tracer.scope

@@ -8,7 +8,7 @@ import numpy as np
 
 from a1400.errors import GraphError
 from a1400.frontends.onnx.context import Ctx
-from a1400.frontends.onnx.ops.registry import Translator, find, translates
+from a1400.frontends.onnx.ops.registry import AS_VIEW, Translator, find, translates
 from a1400.graph.graph import Value
 
 
@@ -52,7 +52,7 @@ def prelu(c: Ctx) -> Any:
     return _later(c, "PRelu", 7, x, slope)
 
 
-@translates("Reshape")
+@translates("Reshape", runs=AS_VIEW)
 def reshape(c: Ctx) -> Any:
     """The shape as attribute."""
     shape = c.ints("shape")

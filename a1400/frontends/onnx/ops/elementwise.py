@@ -6,7 +6,7 @@ import numpy as np
 
 from a1400 import dtypes
 from a1400.frontends.onnx.context import Ctx
-from a1400.frontends.onnx.ops.registry import Translator, translates
+from a1400.frontends.onnx.ops.registry import AS_VIEW, Translator, translates
 from a1400.graph.graph import Value
 
 _UNARY = {
@@ -66,7 +66,7 @@ def mean(c: Ctx) -> Value:
     return c.op("mul", total, c.scalar(1 / len(c), total))
 
 
-@translates("Identity")
+@translates("Identity", runs=AS_VIEW)
 def identity(c: Ctx) -> object:
     """The operand, whatever it is (sequences and absent optionals too)."""
     return c.inputs[0]

@@ -8,12 +8,12 @@ import numpy as np
 
 from a1400.errors import GraphError
 from a1400.frontends.onnx.context import Ctx
-from a1400.frontends.onnx.ops.registry import translates
+from a1400.frontends.onnx.ops.registry import AS_VIEW, FROM_SHAPES, translates
 from a1400.frontends.onnx.tensors import dtype_of
 from a1400.graph.graph import Value
 
 
-@translates("Constant")
+@translates("Constant", runs=FROM_SHAPES)
 def constant(c: Ctx) -> Value:
     """A tensor, number or list kept in an attribute."""
     for name, dtype in (
@@ -45,7 +45,7 @@ def arange(c: Ctx) -> Value:
     return c.table(("range", start, delta, count, str(dtype)), lambda: (start + np.arange(count) * delta).astype(dtype))
 
 
-@translates("EyeLike")
+@translates("EyeLike", runs=FROM_SHAPES)
 def eye_like(c: Ctx) -> Value:
     """Ones on a diagonal, in the operand's shape."""
     if c[0].rank != 2:
@@ -57,7 +57,7 @@ def eye_like(c: Ctx) -> Value:
     return c.table(("eye", rows, columns, k, str(dtype)), lambda: np.eye(rows, columns, k).astype(dtype))
 
 
-@translates("Dropout")
+@translates("Dropout", runs=AS_VIEW)
 def dropout(c: Ctx) -> object:
     """Nothing at inference, where the mask is all ones; random while the model is trained."""
     if c.training is not None and not c.wants(1):

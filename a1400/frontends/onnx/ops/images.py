@@ -10,7 +10,7 @@ import numpy as np
 
 from a1400.errors import InputError, UnsupportedOpError
 from a1400.frontends.onnx.context import Ctx
-from a1400.frontends.onnx.ops.registry import translates
+from a1400.frontends.onnx.ops.registry import Runs, translates
 from a1400.graph.graph import Value
 
 #: the formats that ONNX names, as Pillow calls them; others are not even looked at
@@ -19,7 +19,7 @@ _FORMATS = ("BMP", "JPEG", "JPEG2000", "TIFF", "PNG", "WEBP", "PPM")
 _MAX_BYTES, _MAX_PIXELS = 1 << 28, 1 << 27
 
 
-@translates("ImageDecoder", since=20)
+@translates("ImageDecoder", since=20, runs=Runs("host", "it reads the formats of image files"))
 def image_decoder(c: Ctx) -> Value:
     """uint8 [height, width, 3 or 1] of a file's bytes [n]; a file that does not decode is an :class:`InputError`."""
     stream = c[0]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from a1400.frontends.onnx.context import Ctx
-from a1400.frontends.onnx.ops.registry import Translator, translates
+from a1400.frontends.onnx.ops.registry import MAYBE_STRINGS, Translator, translates
 from a1400.graph.graph import Value
 
 _BOOL = np.dtype(np.bool_)
@@ -31,7 +31,7 @@ translates("BitwiseNot")(lambda c: c.op("bit_not", c[0]))
 translates("IsNaN")(lambda c: c.op("isnan", c[0]))
 
 
-@translates("Equal", since=7)
+@translates("Equal", since=7, runs=MAYBE_STRINGS)
 def equal(c: Ctx) -> Value:
     """Equality; of truth values it is the negated exclusive or (masks are not numbers in kernels)."""
     if c[0].dtype == _BOOL:

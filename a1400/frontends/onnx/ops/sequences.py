@@ -7,7 +7,7 @@ import numpy as np
 from a1400.errors import GraphError
 from a1400.frontends.onnx.context import Ctx, Item
 from a1400.frontends.onnx.ops.movement import split_parts
-from a1400.frontends.onnx.ops.registry import translates
+from a1400.frontends.onnx.ops.registry import CONTROL, ITEMS, translates
 from a1400.graph.graph import Value
 
 
@@ -26,12 +26,12 @@ def _position(c: Ctx, i: int, count: int, extra: int = 0) -> int:
 
 
 # a sequence output is a list inside the tuple of outputs, so that it is not taken for several outputs
-translates("SequenceConstruct")(lambda c: (c.tensors(),))
-translates("SequenceEmpty")(lambda c: ([],))
-translates("SequenceLength")(lambda c: c.const(np.array(len(_sequence(c)), np.int64)))
+translates("SequenceConstruct", runs=ITEMS)(lambda c: (c.tensors(),))
+translates("SequenceEmpty", runs=ITEMS)(lambda c: ([],))
+translates("SequenceLength", runs=ITEMS)(lambda c: c.const(np.array(len(_sequence(c)), np.int64)))
 
 
-@translates("SequenceInsert")
+@translates("SequenceInsert", runs=ITEMS)
 def sequence_insert(c: Ctx) -> object:
     """Insert before a position, or at the end."""
     items = list(_sequence(c))
@@ -39,7 +39,7 @@ def sequence_insert(c: Ctx) -> object:
     return (items,)
 
 
-@translates("SequenceErase")
+@translates("SequenceErase", runs=ITEMS)
 def sequence_erase(c: Ctx) -> object:
     """Remove the item at a position, or the last."""
     items = list(_sequence(c))
@@ -47,13 +47,13 @@ def sequence_erase(c: Ctx) -> object:
     return (items,)
 
 
-@translates("SequenceAt")
+@translates("SequenceAt", runs=ITEMS)
 def sequence_at(c: Ctx) -> Value:
     """The item at a position."""
     return _sequence(c)[_position(c, 1, len(_sequence(c)))]
 
 
-@translates("SplitToSequence")
+@translates("SplitToSequence", runs=ITEMS)
 def split_to_sequence(c: Ctx) -> object:
     """Cut along an axis into pieces of given sizes."""
     x = c[0]
@@ -72,7 +72,7 @@ def split_to_sequence(c: Ctx) -> object:
     return (list(split_parts(c, x, axis, sizes)),)
 
 
-@translates("ConcatFromSequence")
+@translates("ConcatFromSequence", runs=ITEMS)
 def concat_from_sequence(c: Ctx) -> Value:
     """Join or stack the items."""
     items = _sequence(c)
@@ -84,13 +84,13 @@ def concat_from_sequence(c: Ctx) -> Value:
     return c.concat(items, c.axis(c.integer("axis"), items[0].rank))
 
 
-@translates("Optional")
+@translates("Optional", runs=ITEMS)
 def optional(c: Ctx) -> object:
     """An optional that holds the operand, or nothing."""
     return (c.inputs[0] if len(c.inputs) else None,)
 
 
-@translates("OptionalGetElement")
+@translates("OptionalGetElement", runs=ITEMS)
 def optional_get_element(c: Ctx) -> object:
     """What the optional holds."""
     if c.inputs[0] is None:
@@ -98,13 +98,13 @@ def optional_get_element(c: Ctx) -> object:
     return (c.inputs[0],)
 
 
-@translates("OptionalHasElement")
+@translates("OptionalHasElement", runs=ITEMS)
 def optional_has_element(c: Ctx) -> Value:
     """Whether the optional holds anything."""
     return c.const(np.array(len(c.inputs) > 0 and c.inputs[0] is not None, np.bool_))
 
 
-@translates("SequenceMap")
+@translates("SequenceMap", runs=CONTROL)
 def sequence_map(c: Ctx) -> object:
     """A subgraph run on the items of a sequence, one by one; further sequences go along with it."""
     body, scope, first = c.subgraph("body"), c.tracer.scope, _sequence(c)

@@ -6,13 +6,13 @@ import numpy as np
 
 from a1400.errors import GraphError
 from a1400.frontends.onnx.context import Ctx
-from a1400.frontends.onnx.ops.registry import translates
+from a1400.frontends.onnx.ops.registry import AS_VIEW, FROM_SHAPES, translates
 from a1400.graph.graph import Value
 
 I64 = np.dtype(np.int64)
 
 
-@translates("Shape")
+@translates("Shape", runs=FROM_SHAPES)
 def shape(c: Ctx) -> Value:
     """The (part of the) shape as i64."""
     dims = c[0].shape
@@ -20,13 +20,13 @@ def shape(c: Ctx) -> Value:
     return c.const(np.array(dims, I64)[max(min(start, len(dims)), -len(dims)) : max(min(end, len(dims)), -len(dims))])
 
 
-@translates("Size")
+@translates("Size", runs=FROM_SHAPES)
 def size(c: Ctx) -> Value:
     """The number of elements as i64."""
     return c.const(np.array(c[0].size, I64))
 
 
-@translates("Reshape", since=5)
+@translates("Reshape", since=5, runs=AS_VIEW)
 def reshape(c: Ctx) -> Value:
     """Another shape: 0 copies a size (without ``allowzero``), -1 is what is left."""
     x = c[0]
@@ -49,7 +49,7 @@ def reshape(c: Ctx) -> Value:
     return c.reshape(x, wanted)
 
 
-@translates("Flatten")
+@translates("Flatten", runs=AS_VIEW)
 def flatten(c: Ctx) -> Value:
     """To two axes, split before ``axis``."""
     x = c[0]
@@ -86,19 +86,19 @@ def _unsqueeze(c: Ctx, axes: tuple[int, ...]) -> Value:
     return c.reshape(x, [1 if d in new else next(sizes) for d in range(rank)])
 
 
-@translates("Squeeze")
+@translates("Squeeze", runs=AS_VIEW)
 def squeeze_attribute(c: Ctx) -> Value:
     """Drop axes of size 1 (axes as attribute)."""
     return _squeeze(c, c.ints("axes"))
 
 
-@translates("Squeeze", since=13)
+@translates("Squeeze", since=13, runs=AS_VIEW)
 def squeeze(c: Ctx) -> Value:
     """Drop axes of size 1 (axes as input)."""
     return _squeeze(c, None if c.opt(1) is None else c.need_ints(1, "the axes"))
 
 
-@translates("Unsqueeze")
+@translates("Unsqueeze", runs=AS_VIEW)
 def unsqueeze_attribute(c: Ctx) -> Value:
     """Insert axes of size 1 (axes as attribute)."""
     axes = c.ints("axes")
@@ -107,13 +107,13 @@ def unsqueeze_attribute(c: Ctx) -> Value:
     return _unsqueeze(c, axes)
 
 
-@translates("Unsqueeze", since=13)
+@translates("Unsqueeze", since=13, runs=AS_VIEW)
 def unsqueeze(c: Ctx) -> Value:
     """Insert axes of size 1 (axes as input)."""
     return _unsqueeze(c, c.need_ints(1, "the axes"))
 
 
-@translates("Expand")
+@translates("Expand", runs=AS_VIEW)
 def expand(c: Ctx) -> Value:
     """Broadcast with a shape, both ways."""
     x = c[0]
@@ -137,7 +137,7 @@ def tile(c: Ctx) -> Value:
     return c.reshape(c.expand(c.reshape(x, split), grown), [r * n for r, n in zip(repeats, x.shape)])
 
 
-@translates("ConstantOfShape")
+@translates("ConstantOfShape", runs=FROM_SHAPES)
 def constant_of_shape(c: Ctx) -> Value:
     """A constant of a shape (never stored: one element, broadcast)."""
     wanted = c.need_ints(0, "the shape")

@@ -11,7 +11,7 @@ import numpy as np
 from a1400 import dtypes
 from a1400.errors import GraphError
 from a1400.frontends.onnx.context import Ctx
-from a1400.frontends.onnx.ops.registry import translates
+from a1400.frontends.onnx.ops.registry import STRINGS, translates
 from a1400.graph.graph import Value
 
 OBJECT = np.dtype(object)
@@ -62,13 +62,13 @@ def numbers(array: np.ndarray, dtype: np.dtype) -> np.ndarray:
     return made
 
 
-@translates("StringConcat")
+@translates("StringConcat", runs=STRINGS)
 def string_concat(c: Ctx) -> Value:
     """Pairs joined; the operands broadcast."""
     return c.const(np.asarray(np.add(text(c, 0), text(c, 1)), object))
 
 
-@translates("StringSplit")
+@translates("StringSplit", runs=STRINGS)
 def string_split(c: Ctx) -> object:
     """Pieces along a new last axis, filled up with empty strings, and how many each string has."""
     x, limit = text(c, 0), c.attr("maxsplit", None, int)
@@ -80,7 +80,7 @@ def string_split(c: Ctx) -> object:
     return c.const(array_of(filled, (*x.shape, most))), c.const(counts)
 
 
-@translates("RegexFullMatch")
+@translates("RegexFullMatch", runs=STRINGS)
 def regex_full_match(c: Ctx) -> Value:
     """Whether the pattern matches all of a string."""
     matches, x = _matcher(c, c.text("pattern")), text(c, 0)
@@ -104,7 +104,7 @@ def _matcher(c: Ctx, pattern: str) -> Callable[[str], bool]:
     return lambda s: compiled.fullmatch(s.encode("utf-8", "surrogateescape")) is not None
 
 
-@translates("StringNormalizer")
+@translates("StringNormalizer", runs=STRINGS)
 def string_normalizer(c: Ctx) -> Value:
     """Stop words taken out, letters made upper or lower case, accents dropped; at least one string stays."""
     x, action = text(c, 0), c.text("case_change_action", "NONE")
