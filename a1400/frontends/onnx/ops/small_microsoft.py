@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from a1400 import dtypes
@@ -11,7 +13,7 @@ from a1400.frontends.onnx.ops.delegation import onnx_op
 from a1400.frontends.onnx.ops.indexing import as_index
 from a1400.frontends.onnx.ops.integer_products import one
 from a1400.frontends.onnx.ops.quantization import F32, I32
-from a1400.frontends.onnx.ops.registry import translates
+from a1400.frontends.onnx.ops.registry import AS_VIEW, translates
 from a1400.graph.graph import Value
 
 MICROSOFT = "com.microsoft"
@@ -41,7 +43,7 @@ def channels_last_max_pool(c: Ctx) -> Value:
 @translates("ConvTransposeWithDynamicPads", domain=MICROSOFT)
 def conv_transpose_with_dynamic_pads(c: Ctx) -> object:
     """Transposed convolution whose pads are an input."""
-    pads = {} if c.opt(2) is None else {"pads": list(c.need_ints(2, "the pads"))}
+    pads: dict[str, Any] = {} if c.opt(2) is None else {"pads": list(c.need_ints(2, "the pads"))}
     return onnx_op(c, "ConvTranspose", c[0], c[1], c.opt(3), opset=11, keep=True, **pads)
 
 
@@ -60,7 +62,7 @@ def unique(c: Ctx) -> object:
     return found[0], found[2], found[3]
 
 
-@translates("ExpandDims", domain=MICROSOFT)
+@translates("ExpandDims", domain=MICROSOFT, runs=AS_VIEW)
 def expand_dims(c: Ctx) -> Value:
     """An axis of size 1 put in."""
     x, axis = c[0], int(c.need_scalar(1, "the axis"))
