@@ -8,7 +8,7 @@ import numpy as np
 
 from a1400.errors import GraphError
 from a1400.frontends.onnx.context import Ctx
-from a1400.frontends.onnx.ops.registry import translates
+from a1400.frontends.onnx.ops.registry import MAYBE_STRINGS, translates
 from a1400.graph.graph import Value
 
 
@@ -27,7 +27,7 @@ def _pool(c: Ctx) -> list[np.ndarray]:
     return grams
 
 
-@translates("TfIdfVectorizer")
+@translates("TfIdfVectorizer", runs=MAYBE_STRINGS)
 def tfidf(c: Ctx) -> Value:
     """Occurrences in each row of x[C] or x[N, C], as counts, weights where there are any, or their product."""
     x, mode = c[0], c.text("mode")
