@@ -6,23 +6,23 @@ KERNEL_ENTRY {
     const int unit = global_id(0);
     if (unit < N * C) {
         const int n = unit / C, at = n * S * 2 * C + unit % C;
-        float total = 0, square = 0;
+        ACC_r total = 0, square = 0;
         for (int s0 = 0; s0 < S; s0 += BLOCK) {
-            float sum = 0;
+            ACC_r sum = 0;
             for (int s = s0; s < min(S, s0 + BLOCK); s++)
-                sum += part[at + s * 2 * C] * (float)(min(P, (s + 1) * chunk) - s * chunk);
+                sum += part[at + s * 2 * C] * (ACC_r)(min(P, (s + 1) * chunk) - s * chunk);
             total += sum;
         }
-        const float middle = total / (float)P;
+        const ACC_r middle = total / (ACC_r)P;
         for (int s0 = 0; s0 < S; s0 += BLOCK) {
-            float sum = 0;
+            ACC_r sum = 0;
             for (int s = s0; s < min(S, s0 + BLOCK); s++) {
-                const float d = part[at + s * 2 * C] - middle;
-                sum += part[at + (s * 2 + 1) * C] + d * d * (float)(min(P, (s + 1) * chunk) - s * chunk);
+                const ACC_r d = part[at + s * 2 * C] - middle;
+                sum += part[at + (s * 2 + 1) * C] + d * d * (ACC_r)(min(P, (s + 1) * chunk) - s * chunk);
             }
             square += sum;
         }
         mean[unit] = middle;
-        variance[unit] = square / (float)P;
+        variance[unit] = square / (ACC_r)P;
     }
 }

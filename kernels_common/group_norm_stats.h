@@ -4,26 +4,26 @@ KERNEL_ENTRY {
     const int unit = global_id(0), width = C / G;
     if (unit < N * G) {
         const int n = unit / G, c0 = unit % G * width;
-        const float count = (float)P * (float)width;
-        float total = 0, square = 0;
+        const ACC_r count = (ACC_r)P * (ACC_r)width;
+        ACC_r total = 0, square = 0;
         for (int s = 0; s < S; s++) {
             const int at = (n * S + s) * 2 * C + c0;
-            float sum = 0;
+            ACC_r sum = 0;
             for (int c = 0; c < width; c++) sum += part[at + c];
-            total += sum * (float)(min(P, (s + 1) * chunk) - s * chunk);
+            total += sum * (ACC_r)(min(P, (s + 1) * chunk) - s * chunk);
         }
-        const float middle = total / count;
+        const ACC_r middle = total / count;
         for (int s = 0; s < S; s++) {
             const int at = (n * S + s) * 2 * C + c0;
-            float inside = 0, between = 0;
+            ACC_r inside = 0, between = 0;
             for (int c = 0; c < width; c++) {
-                const float d = part[at + c] - middle;
+                const ACC_r d = part[at + c] - middle;
                 between += d * d;
                 inside += part[at + C + c];
             }
-            square += inside + between * (float)(min(P, (s + 1) * chunk) - s * chunk);
+            square += inside + between * (ACC_r)(min(P, (s + 1) * chunk) - s * chunk);
         }
         mean[unit] = middle;
-        inv_std[unit] = 1 / sqrt(square / count + eps);
+        inv_std[unit] = 1 / sqrt(square / count + (ACC_r)eps);
     }
 }

@@ -1,9 +1,9 @@
 """Statistics of channels for training: batch normalisation and the gradient of group normalisation.
 
 =========================  ==========================================================================================
-``channel_statistics``     in part: f32, out mean: f32, out variance: f32, int N, P, C, S, chunk: from the parts that
+``channel_statistics``     in part: ACC, out mean: ACC, out variance: ACC, int N, P, C, S, chunk: from the parts that
                            ``group_norm_partial`` left, for each image and channel
-``channel_sums_partial``   in x: T, in g: T, in mean: f32, out part: f32, int N, P, C, S, chunk, x_off, x_ld, g_off,
+``channel_sums_partial``   in x: T, in g: T, in mean: ACC, out part: ACC, int N, P, C, S, chunk, x_off, x_ld, g_off,
                            g_ld: part[n, s, 0, c] = sum of g, part[n, s, 1, c] = sum of g (x - mean[n, c]), over the
                            pixels of chunk s; ``sum_pairs`` adds the chunks up
 =========================  ==========================================================================================
@@ -20,10 +20,10 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 
 from a1400 import dtypes
-from a1400.kernels.geometry import ceil_div, channel_chunks
+from a1400.kernels.geometry import ceil_div, channel_chunks, runs
 from a1400.kernels.spec import Case, Data, KernelSpec, Scalars, Variant, params, register
 
-_TYPES = tuple(dtypes.from_short(n) for n in ("f32", "f16", "bf16"))
+_WIDE = tuple(dtypes.from_short(n) for n in ("f32", "f64"))
 
 
 def _statistics_reference(arrays: Mapping[str, np.ndarray], s: Scalars, case: Case) -> Mapping[str, np.ndarray]:
@@ -36,20 +36,27 @@ def _statistics_reference(arrays: Mapping[str, np.ndarray], s: Scalars, case: Ca
 
 
 def _statistics_cases() -> Iterator[Case]:
-    for name, n, p, c, chunk in (("one", 1, 1, 1, 1), ("images", 3, 50, 30, 16), ("parts", 1, 90, 70, 2)):
+    for name, (n, p, c), chunk, t in (
+        ("one", (1, 1, 1), 1, "f32"), ("images", (3, 50, 30), 16, "f32"), ("parts", (1, 90, 70), 2, "f32"),
+        ("f64", (2, 9, 5), 4, "f64"),
+    ):  # fmt: skip
         s: dict[str, int | float] = dict(N=n, P=p, C=c, S=ceil_div(p, chunk), chunk=chunk)
-        part = Data((n, int(s["S"]), 2, c), "f32", 0.5, 2.0)
-        yield Case(name, {"part": part}, s, {"mean": ((n, c), "f32"), "variance": ((n, c), "f32")}, {})
+        part = Data((n, int(s["S"]), 2, c), "ACC", 0.5, 2.0)
+        outputs = {"mean": ((n, c), "ACC"), "variance": ((n, c), "ACC")}
+        yield Case(name, {"part": part}, s, outputs, {"ACC": dtypes.from_short(t)})
 
 
 STATISTICS = register(
     KernelSpec(
         name="channel_statistics",
         doc="mean and variance of each channel from group_norm_partial's parts",
-        params=params("in part: f32\nout mean: f32\nout variance: f32\nint N\nint P\nint C\nint S\nint chunk"),
+        params=params("in part: ACC\nout mean: ACC\nout variance: ACC\nint N\nint P\nint C\nint S\nint chunk"),
         variants=(
-            Variant("thread", "any", lambda s, t: ((ceil_div(int(s["N"] * s["C"]), 32), 1, 1), (32, 1, 1))),
+            Variant(
+                "thread", "any", lambda s, t: ((ceil_div(int(s["N"] * s["C"]), 32), 1, 1), (32, 1, 1)), requires=runs
+            ),
         ),
+        types={"ACC": _WIDE},
         reference=_statistics_reference,
         cases=_statistics_cases,
         exact=False,
@@ -79,15 +86,17 @@ def _sums_cases() -> Iterator[Case]:
         ("narrow", (2, 21, 5), 8, 0, "f32"),
         ("ragged", (3, 20, 151), 16, 6, "f32"),
         ("f16", (2, 23, 40), 11, 0, "f16"),
+        ("f64", (2, 9, 5), 4, 1, "f64"),
     ):
         s: dict[str, int | float] = dict(
             N=n, P=p, C=c, S=ceil_div(p, chunk), chunk=chunk, x_off=3, x_ld=c + gap, g_off=1, g_ld=c + 2 * gap
         )
         arrays = {
             "x": Data((3 + n * p * (c + gap),), "T", 1.0, 3.0), "g": Data((1 + n * p * (c + 2 * gap),), "T"),
-            "mean": Data((n, c), "f32", 1.0, 3.0),
+            "mean": Data((n, c), "ACC", 1.0, 3.0),
         }  # fmt: skip
-        yield Case(name, arrays, s, {"part": ((n, int(s["S"]), 2, c), "f32")}, {"T": dtypes.from_short(t)})
+        types = {"T": dtypes.from_short(t), "ACC": dtypes.from_short("f64" if t == "f64" else "f32")}
+        yield Case(name, arrays, s, {"part": ((n, int(s["S"]), 2, c), "ACC")}, types)
 
 
 SUMS_PARTIAL = register(
@@ -95,13 +104,13 @@ SUMS_PARTIAL = register(
         name="channel_sums_partial",
         doc="sums of g and of g (x - mean) per channel of chunks of pixels",
         params=params(
-            "in x: T\nin g: T\nin mean: f32\nout part: f32\nint N\nint P\nint C\nint S\nint chunk\n"
+            "in x: T\nin g: T\nin mean: ACC\nout part: ACC\nint N\nint P\nint C\nint S\nint chunk\n"
             "int x_off\nint x_ld\nint g_off\nint g_ld"
         ),
         variants=channel_chunks("channel_sums_partial"),
         reference=_sums_reference,
         cases=_sums_cases,
-        types={"T": _TYPES},
+        types={"T": dtypes.FLOATS, "ACC": _WIDE},
         flops=lambda s: 4.0 * s["N"] * s["P"] * s["C"],
         bytes=lambda s: 8.0 * s["N"] * s["P"] * s["C"],
     )

@@ -81,7 +81,7 @@ def channel_chunks(source: str) -> tuple[Variant, Variant]:
     return (
         Variant(
             "cpu", "cpu", lambda s, t: cpu_blocks(int(s["N"] * s["S"]), int(s["N"] * s["P"] * s["C"])),
-            backends=("opencl",), source=f"cpu/{source}", vector_width=WIDTH,
+            backends=("opencl",), source=f"cpu/{source}", vector_width=WIDTH, requires=runs_vectors,
         ),
         Variant(
             "team", "any", geometry,
@@ -89,7 +89,7 @@ def channel_chunks(source: str) -> tuple[Variant, Variant]:
                 Tunable("CHANNELS", 32, (16, 32, 64), "channels per group"),
                 Tunable("LANES", 8, (4, 8, 16), "work-items per channel, a power of two"),
             ),
-            source=source, constraint=lambda t: t["CHANNELS"] * t["LANES"] <= 256,
+            source=source, constraint=lambda t: t["CHANNELS"] * t["LANES"] <= 256, requires=runs,
         ),
     )  # fmt: skip
 

@@ -3,10 +3,10 @@
 =======================  ======================================================================  ======================
 spec                     parameters                                                              slots
 =======================  ======================================================================  ======================
-``group_norm_partial``   in x: T, out part: f32, int N, P, C, S, chunk, x_off, x_ld              PROLOGUE(v; n, p, c)
-``group_norm_stats``     in part: f32, out mean: f32, out inv_std: f32,
+``group_norm_partial``   in x: T, out part: ACC, int N, P, C, S, chunk, x_off, x_ld              PROLOGUE(v; n, p, c)
+``group_norm_stats``     in part: ACC, out mean: ACC, out inv_std: ACC,
                          int N, P, C, G, S, chunk, float eps
-``group_norm_apply``     in x: T, in mean: f32, in inv_std: f32, out y: OUT,                     PROLOGUE(v; n, p, c)
+``group_norm_apply``     in x: T, in mean: ACC, in inv_std: ACC, out y: OUT,                     PROLOGUE(v; n, p, c)
                          int N, P, C, G, x_off, x_ld, y_off, y_ld                                EPILOGUE(v; n, p, c)
 =======================  ======================================================================  ======================
 
@@ -15,7 +15,7 @@ C]``: for each channel and each chunk of ``chunk`` pixels the mean and the sum o
 ``group_norm_stats`` combines them (in a fixed order) into ``mean[N, G]`` and ``inv_std[N, G]``; ``group_norm_apply``
 gives ``EPILOGUE((PROLOGUE(x) - mean) * inv_std)`` with scale and bias per channel as operands (inner stride 1).  G
 must divide C; G = C is instance normalisation; batch statistics are N = 1, P = all pixels, G = C.  :func:`split`
-chooses S and chunk. T is f32, f16 or bf16; slots work in float, EPILOGUE gives OUT."""
+chooses S and chunk.  ACC is T, or f32 where T is shorter; slots work in it, EPILOGUE gives OUT."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from a1400 import dtypes
 from a1400.backends.base import DeviceInfo
 from a1400.kernels import expr
 from a1400.kernels.check import slot_reference
-from a1400.kernels.geometry import WIDTH, ceil_div, channel_chunks, cpu_blocks
+from a1400.kernels.geometry import WIDTH, ceil_div, channel_chunks, cpu_blocks, runs, runs_vectors
 from a1400.kernels.spec import (
     Case,
     Data,
@@ -44,7 +44,7 @@ from a1400.kernels.spec import (
 )
 
 _F32 = np.dtype(np.float32)
-_TYPES = tuple(dtypes.from_short(n) for n in ("f32", "f16", "bf16"))
+_WIDE = tuple(dtypes.from_short(n) for n in ("f32", "f64"))
 _COORDS = ("n", "p", "c")
 
 
@@ -99,12 +99,12 @@ def _apply_reference(arrays: Mapping[str, np.ndarray], s: Scalars, case: Case) -
 _APPLY_VARIANTS = (
     Variant(
         "cpu", "cpu", lambda s, t: cpu_blocks(int(s["N"] * s["P"]), int(s["N"] * s["P"] * s["C"])),
-        backends=("opencl",), source="cpu/group_norm_apply", vector_width=WIDTH,
+        backends=("opencl",), source="cpu/group_norm_apply", vector_width=WIDTH, requires=runs_vectors,
     ),
     Variant(
         "thread", "any",
         lambda s, t: ((ceil_div(int(s["N"] * s["P"] * s["C"]), t["GROUP"]), 1, 1), (t["GROUP"], 1, 1)),
-        (Tunable("GROUP", 128, (64, 128, 256), "work-items per group"),),
+        (Tunable("GROUP", 128, (64, 128, 256), "work-items per group"),), requires=runs,
     ),
 )  # fmt: skip
 
@@ -113,7 +113,7 @@ _APPLY_VARIANTS = (
 
 
 def _types(t: str) -> dict[str, np.dtype]:
-    return {"T": dtypes.from_short(t)}
+    return {"T": dtypes.from_short(t), "ACC": dtypes.from_short("f64" if t == "f64" else "f32")}
 
 
 def _prologue(t: np.dtype, c: int) -> dict[str, Any]:
@@ -130,23 +130,27 @@ def _partial_cases() -> Iterator[Case]:
         ("slots", (2, 33, 40), 11, 0, "f32"),
         ("f16", (2, 33, 40), 11, 0, "f16"),
         ("bf16", (1, 9, 20), 9, 0, "bf16"),
+        ("f64", (2, 21, 20), 8, 1, "f64"),
     ):
         types = _types(t)
         s: dict[str, int | float] = dict(N=n, P=p, C=c, S=ceil_div(p, chunk), chunk=chunk, x_off=3, x_ld=c + gap)
         slots = _prologue(types["T"], c) if name == "slots" else {}
         x = Data((3 + n * p * (c + gap),), "T", 1.0, 3.0)
-        yield Case(name, {"x": x}, s, {"part": ((n, int(s["S"]), 2, c), "f32")}, types, slots)
+        yield Case(name, {"x": x}, s, {"part": ((n, int(s["S"]), 2, c), "ACC")}, types, slots)
 
 
 def _stats_cases() -> Iterator[Case]:
-    for name, n, p, c, g, chunk in (
-        ("one", 1, 1, 1, 1, 1),
-        ("groups", 3, 50, 30, 5, 16),
-        ("instance", 2, 9, 70, 70, 9),
+    for name, n, p, c, g, chunk, t in (
+        ("one", 1, 1, 1, 1, 1, "f32"),
+        ("groups", 3, 50, 30, 5, 16, "f32"),
+        ("instance", 2, 9, 70, 70, 9, "f32"),
+        ("f64", 2, 9, 6, 3, 4, "f64"),
     ):
-        s: dict[str, int | float] = dict(N=n, P=p, C=c, G=g, S=ceil_div(p, chunk), chunk=chunk, eps=1e-5)
-        part = Data((n, int(s["S"]), 2, c), "f32", 0.5, 2.0)
-        yield Case(name, {"part": part}, s, {"mean": ((n, g), "f32"), "inv_std": ((n, g), "f32")}, {})
+        eps = 0.5 if t == "f64" else 1e-5  # exact in f32, as it is handed over in f32
+        s: dict[str, int | float] = dict(N=n, P=p, C=c, G=g, S=ceil_div(p, chunk), chunk=chunk, eps=eps)
+        part = Data((n, int(s["S"]), 2, c), "ACC", 0.5, 2.0)
+        outputs = {"mean": ((n, g), "ACC"), "inv_std": ((n, g), "ACC")}
+        yield Case(name, {"part": part}, s, outputs, {"ACC": dtypes.from_short(t)})
 
 
 def _apply_cases() -> Iterator[Case]:
@@ -157,6 +161,7 @@ def _apply_cases() -> Iterator[Case]:
         ("instance", (2, 20, 48), 48, 0, "f32", "f32"),
         ("slots", (2, 11, 40), 4, 0, "f32", "f16"),
         ("f16", (2, 11, 40), 1, 0, "f16", "f16"),
+        ("f64", (2, 7, 20), 4, 1, "f64", "f64"),
     ):
         types = {**_types(t), "OUT": dtypes.from_short(out)}
         s: dict[str, int | float] = dict(N=n, P=p, C=c, G=g, x_off=3, x_ld=c + gap, y_off=0, y_ld=c)
@@ -170,8 +175,8 @@ def _apply_cases() -> Iterator[Case]:
             slots["EPILOGUE"] = (SlotCode(last, (Operand(_F32, 1), Operand(_F32, 1))), operands)
         arrays = {
             "x": Data((3 + n * p * (c + gap),), "T", -2.0, 2.0),
-            "mean": Data((n, g), "f32"),
-            "inv_std": Data((n, g), "f32", 0.5, 2.0),
+            "mean": Data((n, g), "ACC"),
+            "inv_std": Data((n, g), "ACC", 0.5, 2.0),
         }
         yield Case(name, arrays, s, {"y": ((n * p * c,), "OUT")}, types, slots)
 
@@ -184,17 +189,17 @@ def _elements(s: Scalars) -> float:
     return float(s["N"] * s["P"] * s["C"])
 
 
-_PROLOGUE = Slot("PROLOGUE", _COORDS, "f32", "applied to each element", _elements)
+_PROLOGUE = Slot("PROLOGUE", _COORDS, "ACC", "applied to each element", _elements)
 
 PARTIAL = register(
     KernelSpec(
         name="group_norm_partial",
         doc="mean and sum of squares per channel of chunks of pixels",
-        params=params("in x: T\nout part: f32\nint N\nint P\nint C\nint S\nint chunk\nint x_off\nint x_ld"),
+        params=params("in x: T\nout part: ACC\nint N\nint P\nint C\nint S\nint chunk\nint x_off\nint x_ld"),
         variants=channel_chunks("group_norm_partial"),
         reference=_partial_reference,
         cases=_partial_cases,
-        types={"T": _TYPES},
+        types={"T": dtypes.FLOATS, "ACC": _WIDE},
         slots=(_PROLOGUE,),
         exact=False,
         flops=lambda s: 4.0 * s["N"] * s["P"] * s["C"],
@@ -207,11 +212,14 @@ STATS = register(
         name="group_norm_stats",
         doc="mean and inverse deviation per group of channels from group_norm_partial's parts",
         params=params(
-            "in part: f32\nout mean: f32\nout inv_std: f32\nint N\nint P\nint C\nint G\nint S\nint chunk\nfloat eps"
+            "in part: ACC\nout mean: ACC\nout inv_std: ACC\nint N\nint P\nint C\nint G\nint S\nint chunk\nfloat eps"
         ),
         variants=(
-            Variant("thread", "any", lambda s, t: ((ceil_div(int(s["N"] * s["G"]), 32), 1, 1), (32, 1, 1))),
+            Variant(
+                "thread", "any", lambda s, t: ((ceil_div(int(s["N"] * s["G"]), 32), 1, 1), (32, 1, 1)), requires=runs
+            ),
         ),
+        types={"ACC": _WIDE},
         reference=_stats_reference,
         cases=_stats_cases,
         exact=False,
@@ -225,15 +233,15 @@ APPLY = register(
         name="group_norm_apply",
         doc="(x - mean) * inv_std with statistics per image and group of channels",
         params=params(
-            "in x: T\nin mean: f32\nin inv_std: f32\nout y: OUT\n"
+            "in x: T\nin mean: ACC\nin inv_std: ACC\nout y: OUT\n"
             "int N\nint P\nint C\nint G\nint x_off\nint x_ld\nint y_off\nint y_ld"
         ),
         variants=_APPLY_VARIANTS,
         reference=_apply_reference,
         cases=_apply_cases,
-        types={"T": _TYPES, "OUT": _TYPES},
+        types={"T": dtypes.FLOATS, "OUT": dtypes.FLOATS, "ACC": _WIDE},
         slots=(
-            _PROLOGUE, Slot("EPILOGUE", _COORDS, "f32", "applied to each result: scale, bias, activation", _elements),
+            _PROLOGUE, Slot("EPILOGUE", _COORDS, "ACC", "applied to each result: scale, bias, activation", _elements),
         ),
         exact=False,
         flops=lambda s: 2.0 * s["N"] * s["P"] * s["C"],

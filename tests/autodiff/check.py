@@ -81,23 +81,21 @@ def check_reference(case: Case) -> None:
         np.testing.assert_allclose(got[name], want, rtol=1e-9, atol=1e-10 * _scale(want), err_msg=name)
 
 
-def check_device(case: Case, device: Device) -> None:
-    """In float32 on ``device``, optimised as any model is, against float64."""
+def check_device(case: Case, device: Device, dtype: Any = np.float32, tolerance: float = DEVICE_TOLERANCE) -> None:
+    """In ``dtype`` on ``device``, optimised as any model is, against the references in float64."""
     from a1400.engine.executor import DeviceWeights, ExecutionContext
     from a1400.engine.plan import make_plan
     from a1400.engine.weight_store import WeightStore
     from a1400.optimizer import optimize
 
-    made, wide = build(case, np.float32), build(case, np.float64)
+    made, wide = build(case, dtype), build(case, np.float64)
     want = evaluate(wide.graph, {n: a.astype(wide.feeds[n].dtype) for n, a in made.feeds.items()})
     report = optimize(made.graph, info=device.info)
     plan = make_plan(made.graph, report, device, WeightStore(), None)
     got = ExecutionContext(plan, device, DeviceWeights(device)).run(made.feeds)
     for name, array in want.items():
-        assert got[name].shape == array.shape and got[name].dtype == np.float32, name
-        np.testing.assert_allclose(
-            got[name], array, rtol=DEVICE_TOLERANCE, atol=DEVICE_TOLERANCE * _scale(array), err_msg=name
-        )
+        assert got[name].shape == array.shape and got[name].dtype == dtype, name
+        np.testing.assert_allclose(got[name], array, rtol=tolerance, atol=tolerance * _scale(array), err_msg=name)
 
 
 def _scale(array: np.ndarray) -> float:

@@ -18,6 +18,8 @@ from tests.autodiff.check import Case, build, check_device, check_reference
 
 #: ops that have none: bits are no numbers
 WITHOUT = {"bitcast"}
+#: cases that are checked in float64 on each device, too
+DOUBLE = {"batch_norm", "group_norm_plain", "instance_norm", "channel_variance", "layer_norm_residual"}
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)
@@ -28,6 +30,13 @@ def test_reference(case: Case) -> None:
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_device(case: Case, device: Device) -> None:
     check_device(case, device)
+
+
+@pytest.mark.parametrize("case", [c for c in CASES if c.name in DOUBLE], ids=str)
+def test_device_in_double_precision(case: Case, device: Device) -> None:
+    if not device.info.fp64:
+        pytest.skip(f"{device.info.name} has no double precision")
+    check_device(case, device, np.float64, 1e-9)
 
 
 def test_every_op_has_a_rule_and_a_case() -> None:

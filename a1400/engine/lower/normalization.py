@@ -111,16 +111,16 @@ def _group_norm(lw: Lowering, node: Node) -> None:
     images, channels = x.shape[0], x.shape[-1]
     pixels, groups = prod(x.shape[1:-1]), int(node.attrs["groups"])
     parts, chunk = group_kernel.split(lw.info, images, pixels, channels)
-    single = dtypes.from_short("f32")
-    partial = lw.temporary((images, parts, 2, channels), single)
-    mean, inverse = lw.temporary((images, groups), single), lw.temporary((images, groups), single)
+    wide = wide_dtype(x.dtype)
+    partial = lw.temporary((images, parts, 2, channels), wide)
+    mean, inverse = lw.temporary((images, groups), wide), lw.temporary((images, groups), wide)
     shared = {"N": images, "P": pixels, "C": channels}
     lw.launch(
-        "group_norm_partial", {"T": x.dtype}, {"x": view.ref(), "part": partial.ref()},
+        "group_norm_partial", {"T": x.dtype, "ACC": wide}, {"x": view.ref(), "part": partial.ref()},
         {**shared, "S": parts, "chunk": chunk, "x_off": view.offset, "x_ld": step},
     )  # fmt: skip
     lw.launch(
-        "group_norm_stats", {}, {"part": partial.ref(), "mean": mean.ref(), "inv_std": inverse.ref()},
+        "group_norm_stats", {"ACC": wide}, {"part": partial.ref(), "mean": mean.ref(), "inv_std": inverse.ref()},
         {**shared, "G": groups, "S": parts, "chunk": chunk, "eps": float(node.attrs["eps"])},
     )  # fmt: skip
     body, operands = affine(lw, node, scale, bias, x.dtype)
@@ -129,7 +129,7 @@ def _group_norm(lw: Lowering, node: Node) -> None:
         slots["EPILOGUE"] = lw.slot(body, operands, x.shape, image_groups(x.rank))
     slots = with_epilogue(slots, x.dtype, target.dtype)
     lw.launch(
-        "group_norm_apply", {"T": x.dtype, "OUT": target.dtype},
+        "group_norm_apply", {"T": x.dtype, "OUT": target.dtype, "ACC": wide},
         {"x": view.ref(), "mean": mean.ref(), "inv_std": inverse.ref(), "y": target.ref()},
         {**shared, "G": groups, "x_off": view.offset, "x_ld": step, "y_off": target.offset, "y_ld": y_step},
         slots=slots,
@@ -194,11 +194,14 @@ def _channel_statistics(lw: Lowering, node: Node) -> None:
     partial = lw.temporary((images, parts, 2, channels), node.output.dtype)
     shared = {"N": images, "P": pixels, "C": channels, "S": parts, "chunk": chunk}
     lw.launch(
-        "group_norm_partial", {"T": x.dtype}, {"x": view.ref(), "part": partial.ref()},
-        {**shared, "x_off": view.offset, "x_ld": step},
+        "group_norm_partial", {"T": x.dtype, "ACC": partial.dtype},
+        {"x": view.ref(), "part": partial.ref()}, {**shared, "x_off": view.offset, "x_ld": step},
     )  # fmt: skip
     mean, variance = (lw.bind(lw.result(v)) for v in node.outputs)
-    lw.launch("channel_statistics", {}, {"part": partial.ref(), "mean": mean, "variance": variance}, shared)
+    lw.launch(
+        "channel_statistics", {"ACC": partial.dtype},
+        {"part": partial.ref(), "mean": mean, "variance": variance}, shared,
+    )  # fmt: skip
 
 
 @lowers("channel_sums")
@@ -210,7 +213,7 @@ def _channel_sums(lw: Lowering, node: Node) -> None:
     parts, chunk = group_kernel.split(lw.info, images, pixels, channels)
     partial = lw.temporary((images, parts, 2, channels), node.output.dtype)
     lw.launch(
-        "channel_sums_partial", {"T": x.dtype},
+        "channel_sums_partial", {"T": x.dtype, "ACC": partial.dtype},
         {"x": of_x.ref(), "g": of_g.ref(), "mean": lw.bind(lw.dense(mean)), "part": partial.ref()},
         {"N": images, "P": pixels, "C": channels, "S": parts, "chunk": chunk, "x_off": of_x.offset, "x_ld": x_step,
          "g_off": of_g.offset, "g_ld": g_step},
