@@ -141,7 +141,7 @@ class CompiledGraph:
             self._output.args[0]
         ]  # fmt: skip
         roots = [_root(n) if isinstance(n, Node) else (None, ()) for n in wanted]
-        given = [self._given(i, a) for i, a in enumerate(arguments)]
+        given = [self._given(i, self._constants.get(i, a)) for i, a in enumerate(arguments)]
         computed = [r for r, _ in roots if r is not None and r.op != "placeholder"]
         numbers = [a for _, chain in roots for n in chain for a in n.all_input_nodes[1:]]
         translation = translate(self._module, given, [*computed, *numbers, *_sizes(roots)], self._name)

@@ -10,6 +10,7 @@ from torch.utils import _pytree as pytree
 
 from a1400.engine.program import Program
 from a1400.errors import InputError
+from a1400.frontends.torch.registry import supported
 from a1400.torch.compiled import CompiledGraph
 from a1400.torch.decompositions import decompositions
 from a1400.torch.options import Options
@@ -68,8 +69,8 @@ def load_module(
     with torch.no_grad():
         exported = torch.export.export(module, tuple(example_inputs), keywords or {}, dynamic_shapes=dynamic_shapes)
         table = torch.export.default_decompositions()
-        for op in list(table):
-            if op not in decompositions():
-                table.pop(op)
-        exported = exported.run_decompositions({**dict(table), **decompositions()})
+        for op in supported() & set(table):
+            table.pop(op)
+        table.update(decompositions())
+        exported = exported.run_decompositions(table)
     return TorchModel(exported, options)

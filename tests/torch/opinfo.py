@@ -157,7 +157,11 @@ def main() -> None:
     parser.add_argument("--no-gradients", action="store_true")
     parser.add_argument("--seconds", type=int, default=20, help="for one sample")
     parser.add_argument("--output", type=Path, default=None, help="a JSON file for the details")
+    parser.add_argument("--report", nargs="+", type=Path, help="only print what is in these files of --output")
     args = parser.parse_args()
+    if args.report:
+        report({name: row for path in args.report for name, row in json.loads(path.read_text()).items()})
+        return
     warnings.simplefilter("ignore")
     signal.signal(signal.SIGALRM, _alarm)
     device = None
