@@ -257,4 +257,12 @@ def col2im(draw: Draw) -> Node:
     low, high = (-9, 9) if draw.dtype.kind in "iu" else (-1, 1)
     arrays = [draw.values(shape, low, high), np.array(image, np.int64), np.array(block, np.int64)]
     attrs = {"dilations": dilations, "strides": strides, "pads": pads}
-    return Node(arrays, attrs, constants=draw.fixed(1, 2, probability=0.8), scale=float(np.prod(block)))
+    doubt = "it puts blocks elsewhere where they are dilated and more than a step apart"
+    bent = any(d > 1 for d in dilations) and any(s > 1 for s in strides)
+    return Node(
+        arrays,
+        attrs,
+        constants=draw.fixed(1, 2, probability=0.8),
+        scale=float(np.prod(block)),
+        doubt=doubt if bent else "",
+    )

@@ -141,4 +141,5 @@ def one_hot(draw: Draw) -> Node:
     indices = draw.rng.integers(-depth - 2 if draw.opset >= 11 else 0, depth + 3, shape).astype(kind)
     attrs = {"axis": draw.axis(len(shape) + 1) if draw.opset >= 11 else draw.choose([-1, draw.integer(0, len(shape))])}
     deep = np.array(depth, draw.choose([np.int64, np.int32, np.float32]) if draw.chance(0.5) else np.int64)
-    return Node([indices, deep, draw.values((2,), -5, 5)], attrs if draw.chance(0.8) else {}, constants=frozenset({1}))
+    values = draw.rng.integers(0 if draw.dtype.kind == "u" else -5, 6, 2)  # whole: the NumPy reference adds and rounds
+    return Node([indices, deep, values.astype(draw.dtype)], attrs if draw.chance(0.8) else {}, constants=frozenset({1}))

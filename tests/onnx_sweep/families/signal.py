@@ -6,6 +6,9 @@ import numpy as np
 
 from tests.onnx_sweep.case import Draw, Node, Tolerance, sweep
 
+_WINDOWS = {
+    "HannWindow": (0.5, 0.5, 0.0), "HammingWindow": (25 / 46, 21 / 46, 0.0), "BlackmanWindow": (0.42, 0.5, 0.08)
+}  # fmt: skip
 WAVES = Tolerance("sums of as many terms as the transform is long, in another order", rel=32.0, abs=16.0, half=4.0)
 
 
@@ -29,7 +32,9 @@ def dft(draw: Draw) -> Node:
     else:
         attrs["axis"] = axis
     fixed = frozenset(i for i in range(1, len(arrays)) if arrays[i] is not None)
-    return Node(arrays, attrs, constants=fixed, scale=float(count or length))
+    points = count or length
+    doubt = "of other lengths than powers of two, four digits are right" if points & (points - 1) else ""
+    return Node(arrays, attrs, constants=fixed, scale=float(points), doubt=doubt)
 
 
 @sweep("STFT", tolerance=WAVES)
@@ -53,7 +58,17 @@ def windows(draw: Draw) -> Node:
     attrs: dict[str, object] = {"periodic": draw.choose([None, 0, 1])}
     if draw.chance(0.4):
         attrs["output_datatype"] = draw.choose([1, 11, 10])
-    return Node([np.array(draw.size() + 1, draw.dtype)], attrs, constants=frozenset({0}))
+    size = draw.size() + 1
+    if attrs.get("output_datatype") != 11:
+        return Node([np.array(size, draw.dtype)], attrs, constants=frozenset({0}))
+
+    def answer() -> list[np.ndarray]:
+        first, second, third = _WINDOWS[draw.operator]
+        x = 2 * np.pi * np.arange(size) / (size if attrs["periodic"] != 0 else size - 1)
+        return [first - second * np.cos(x) + third * np.cos(2 * x)]
+
+    # of float64, ONNX Runtime's constants are float32
+    return Node([np.array(size, draw.dtype)], attrs, constants=frozenset({0}), expected=answer)
 
 
 @sweep(

@@ -23,7 +23,8 @@ def determinant(c: Ctx) -> Value:
     n, lead = x.shape[-1], x.shape[:-2]
     if n > _LARGEST:
         raise c.unsupported(f"determinants of matrices beyond {_LARGEST} x {_LARGEST} are not supported")
-    rest = Tensor(c.graph, c.reshape(x, (x.size // (n * n), n, n)))
+    wide = np.promote_types(x.dtype, np.float32)  # 16-bit floats are rounded once, at the end
+    rest = Tensor(c.graph, c.cast(c.reshape(x, (x.size // (n * n), n, n)), wide))
     product: Tensor | None = None
     for size in range(n, 0, -1):
         many = rest.shape[0]
@@ -43,4 +44,4 @@ def determinant(c: Ctx) -> Value:
             factor = below.slice((0, 0, 0), (many, size - 1, 1)) / safe
             rest = (below - factor * row).slice((0, 0, 1), (many, size - 1, size - 1))
     assert product is not None
-    return c.reshape(product.value, lead)
+    return c.reshape(c.cast(product.value, x.dtype), lead)

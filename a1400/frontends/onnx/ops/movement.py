@@ -7,12 +7,12 @@ import numpy as np
 from a1400.errors import GraphError
 from a1400.frontends.onnx.context import Ctx
 from a1400.frontends.onnx.ops.logic import select
-from a1400.frontends.onnx.ops.registry import translates
+from a1400.frontends.onnx.ops.registry import AS_VIEW, translates
 from a1400.frontends.onnx.tensors import dtype_of
 from a1400.graph.graph import Value
 
 
-@translates("Transpose")
+@translates("Transpose", runs=AS_VIEW)
 def transpose(c: Ctx) -> Value:
     """Axes permuted; reversed when no ``perm`` is given."""
     x = c[0]
@@ -23,7 +23,7 @@ def transpose(c: Ctx) -> Value:
     return c.transpose(x, perm)
 
 
-@translates("BitCast")
+@translates("BitCast", runs=AS_VIEW)
 def bit_cast(c: Ctx) -> Value:
     """The same bits as another type of that size."""
     return c.op("bitcast", c[0], to=dtype_of(c.integer("to"), "the result"))
@@ -50,7 +50,7 @@ def _sliced(c: Ctx, x: Value, starts: _Ints, ends: _Ints, axes: _Ints | None, st
     return c.op("slice", x, starts=tuple(first), shape=tuple(count), steps=tuple(stride))
 
 
-@translates("Slice")
+@translates("Slice", runs=AS_VIEW)
 def slice_attributes(c: Ctx) -> Value:
     """Before opset 10: everything as attributes."""
     starts, ends = c.ints("starts"), c.ints("ends")
@@ -59,7 +59,7 @@ def slice_attributes(c: Ctx) -> Value:
     return _sliced(c, c[0], starts, ends, c.ints("axes"), None)
 
 
-@translates("Slice", since=10)
+@translates("Slice", since=10, runs=AS_VIEW)
 def slice_inputs(c: Ctx) -> Value:
     """Python's slices, along some axes."""
     axes = None if c.opt(3) is None else c.need_ints(3, "the axes")
@@ -86,14 +86,14 @@ def even_sizes(total: int, parts: int) -> tuple[int, ...]:
     return tuple(max(min(each, total - i * each), 0) for i in range(parts))
 
 
-@translates("Split")
+@translates("Split", runs=AS_VIEW)
 def split_attribute(c: Ctx) -> object:
     """Before opset 13: sizes as attribute."""
     axis = c.axis(c.integer("axis", 0), c[0].rank)
     return split_parts(c, c[0], axis, c.ints("split") or even_sizes(c[0].shape[axis], len(c.node.outputs)))
 
 
-@translates("Split", since=13)
+@translates("Split", since=13, runs=AS_VIEW)
 def split(c: Ctx) -> object:
     """Sizes as input, or ``num_outputs``."""
     axis = c.axis(c.integer("axis", 0), c[0].rank)
@@ -145,6 +145,23 @@ def pad(c: Ctx) -> Value:
             whole[a], whole[a + x.rank] = pads[i], pads[i + len(axes)]
         pads = tuple(whole)
     return _padded(c, x, pads, c.opt(2))
+
+
+@translates("CenterCropPad")
+def center_crop_pad(c: Ctx) -> Value:
+    """Axes cut or filled with zeros to the sizes of a shape; of an odd number, the smaller half goes in front."""
+    x, sizes, axes = c[0], c.need_ints(1, "the shape"), c.ints("axes")
+    axes = tuple(range(x.rank)) if axes is None else tuple(c.axis(a, x.rank) for a in axes)
+    if len(sizes) != len(axes) or len(set(axes)) != len(axes) or min(sizes, default=0) < 0:
+        raise GraphError(f"the sizes {list(sizes)} do not fit axes {list(axes)} of {list(x.shape)}")
+    low, high = [0] * x.rank, [0] * x.rank
+    for axis, size in zip(axes, sizes):
+        more = size - x.shape[axis]
+        if more < 0:
+            x = c.slice(x, axis, -more // 2, size)
+        else:
+            low[axis], high[axis] = more // 2, more - more // 2
+    return c.op("pad", x, low=tuple(low), high=tuple(high), mode="constant") if any(high) else x
 
 
 @translates("DepthToSpace")

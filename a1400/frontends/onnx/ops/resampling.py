@@ -192,7 +192,9 @@ def affine_grid(c: Ctx) -> Value:
     def make() -> np.ndarray:
         axes = [np.linspace(-1, 1, n) if corners else (np.arange(n) * 2 + 1) / n - 1 for n in sizes]
         grid = np.meshgrid(*axes, indexing="ij")[::-1]  # x, y, z: the fastest axis first
-        return np.stack([*grid, np.ones(sizes)], -1).reshape(-1, k + 1).astype(theta.dtype)
+        return np.stack([*grid, np.ones(sizes)], -1).reshape(-1, k + 1).astype(wide)
 
-    base = c.table(("affine grid", sizes, corners, str(theta.dtype)), make)
-    return c.reshape(c.op("matmul", base, c.transpose(theta, (0, 2, 1))), (size[0], *sizes, k))
+    wide = np.promote_types(theta.dtype, np.float32)  # sums that cancel: 16-bit floats are rounded once, at the end
+    base = c.table(("affine grid", sizes, corners, str(wide)), make)
+    grid = c.op("matmul", base, c.transpose(c.cast(theta, wide), (0, 2, 1)))
+    return c.reshape(c.cast(grid, theta.dtype), (size[0], *sizes, k))

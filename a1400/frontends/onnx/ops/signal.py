@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from a1400 import dtypes
 from a1400.errors import GraphError
 from a1400.frontends.onnx.context import Ctx
 from a1400.frontends.onnx.ops.registry import translates
@@ -226,6 +227,30 @@ def stft(c: Ctx) -> Value:
 
     bins = length // 2 + 1 if c.flag("onesided", True) else length
     return _joined(c, *_transform(c, framed(real), None if imaginary is None else framed(imaginary), bins, False))
+
+
+#: a window is a - b cos(x) + c cos(2 x)
+_WINDOWS = {
+    "HannWindow": (0.5, 0.5, 0.0), "HammingWindow": (25 / 46, 21 / 46, 0.0), "BlackmanWindow": (0.42, 0.5, 0.08)
+}  # fmt: skip
+
+
+@translates(*_WINDOWS, since=17)
+def window(c: Ctx) -> Value:
+    """Windows of cosines; ONNX's own bodies of them compute in float32 whatever type is wanted."""
+    size = int(c.need_scalar(0, "the window's size"))
+    dtype = dtype_of(c.integer("output_datatype", 1), "the result")
+    wide = np.promote_types(dtype, np.float32) if dtypes.is_float(dtype) else np.dtype(np.float32)
+    if not 0 <= size < 2**31:
+        raise GraphError(f"a window of {size} numbers is not possible")
+    steps = size if c.flag("periodic", True) else size - 1
+    angles = c.op("mul", c.cast(c.ramp(size, [c[0]]), wide), c.scalar(2 * math.pi / max(steps, 1), wide))
+    first, second, third = _WINDOWS[c.node.op]
+    y = c.op("sub", c.scalar(first, wide), c.op("mul", c.op("cos", angles), c.scalar(second, wide)))
+    if third:
+        twice = c.op("cos", c.op("mul", angles, c.scalar(2, wide)))
+        y = c.op("add", y, c.op("mul", twice, c.scalar(third, wide)))
+    return c.cast(y, dtype)
 
 
 @translates("MelWeightMatrix", since=17)
