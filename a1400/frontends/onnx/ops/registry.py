@@ -30,7 +30,7 @@ class Runs:
 
 ON_DEVICE = Runs("device")
 AS_VIEW = Runs("view", "it moves or hands on what it gets")
-FROM_SHAPES = Runs("shapes", "its answer follows from shapes alone")
+FROM_SHAPES = Runs("shapes", "its answer follows from shapes, or from how many items there are")
 STRINGS = Runs("host", "it works on strings")
 MAYBE_STRINGS = Runs("device and host", "strings are the host's, numbers the device's")
 ITEMS = Runs("device and host", "which items there are is the host's, what is in them the device's")

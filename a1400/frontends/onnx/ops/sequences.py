@@ -7,7 +7,7 @@ import numpy as np
 from a1400.errors import GraphError
 from a1400.frontends.onnx.context import Ctx, Item
 from a1400.frontends.onnx.ops.movement import split_parts
-from a1400.frontends.onnx.ops.registry import CONTROL, ITEMS, translates
+from a1400.frontends.onnx.ops.registry import CONTROL, FROM_SHAPES, ITEMS, translates
 from a1400.graph.graph import Value
 
 
@@ -27,8 +27,8 @@ def _position(c: Ctx, i: int, count: int, extra: int = 0) -> int:
 
 # a sequence output is a list inside the tuple of outputs, so that it is not taken for several outputs
 translates("SequenceConstruct", runs=ITEMS)(lambda c: (c.tensors(),))
-translates("SequenceEmpty", runs=ITEMS)(lambda c: ([],))
-translates("SequenceLength", runs=ITEMS)(lambda c: c.const(np.array(len(_sequence(c)), np.int64)))
+translates("SequenceEmpty", runs=FROM_SHAPES)(lambda c: ([],))
+translates("SequenceLength", runs=FROM_SHAPES)(lambda c: c.const(np.array(len(_sequence(c)), np.int64)))
 
 
 @translates("SequenceInsert", runs=ITEMS)
@@ -98,7 +98,7 @@ def optional_get_element(c: Ctx) -> object:
     return (c.inputs[0],)
 
 
-@translates("OptionalHasElement", runs=ITEMS)
+@translates("OptionalHasElement", runs=FROM_SHAPES)
 def optional_has_element(c: Ctx) -> Value:
     """Whether the optional holds anything."""
     return c.const(np.array(len(c.inputs) > 0 and c.inputs[0] is not None, np.bool_))

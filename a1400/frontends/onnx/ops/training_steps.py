@@ -98,6 +98,9 @@ def gradient(c: Ctx) -> object:
     for i, (name, value) in enumerate(zip(names, with_respect_to)):
         if value is not c[i]:
             raise c.unsupported(f"a gradient at another value than the graph's own {name!r} is not supported")
+    before = len(c.graph.nodes)
     found = gradients(c.graph, target, [c[i] for i in range(len(names))])
+    for node in c.graph.nodes[before:]:  # they name the nodes whose gradients they are
+        node.sources = (*node.sources, *c.graph.source)
     zeros = (c.expand(c.scalar(0, c[i]), c[i].shape) for i in range(len(names)))
     return tuple(zero if g is None else g for g, zero in zip(found, zeros))
