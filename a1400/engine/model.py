@@ -26,6 +26,7 @@ from a1400.engine.structures import assembled, leaves, parts, texts
 from a1400.engine.weight_store import WeightStore
 from a1400.errors import InputError
 from a1400.frontends.errors import NeedsRun, NeedsValue
+from a1400.frontends.signature import map_parts
 from a1400.graph.graph import MAX_ELEMENTS, Graph
 from a1400.optimizer import PASSES, PRECISIONS, optimize
 
@@ -59,7 +60,8 @@ class Model:
         self._memo: dict[Any, Any] = {}
         self._steering: set[str] = set()  # inputs whose values decide shapes
         self._plain = all(getattr(info, "is_plain", True) for info in source.inputs.values())
-        self._files = {n for n, info in source.inputs.items() if getattr(info, "encoded", False)}
+        files = [n for n, info in source.inputs.items() if getattr(info, "encoded", False)]
+        self._files = {part for n in files for part in (n, *map_parts(n))}
         self._plans: OrderedDict[Any, PlanEntry | Chain] = OrderedDict()
         self._recent: tuple[tuple[tuple[str, np.dtype, tuple[int, ...]], ...], PlanEntry] | None = None
         self._lock = threading.Lock()
@@ -104,9 +106,9 @@ class Model:
         for NumPy arrays or ``"device"`` for :class:`DeviceArray` objects, which may be fed to the next run; a mapping
         says it for each output (``{"cache": "device"}``), the others then come to the host.
 
-        A sequence is a list of arrays, in and out; an optional that holds nothing is None, or left out; strings are
-        arrays of ``str`` (dtype object), or what becomes such.  The host works on strings and decodes files, the device
-        works on the numbers that come of them.
+        A sequence is a list of arrays, in and out, a map a dict; an optional that holds nothing is None, or left out;
+        strings are arrays of ``str`` (dtype object), or what becomes such.  The host works on strings and dicts and
+        decodes files, the device works on the numbers that come of them.
 
         Raises :class:`InputError` for a wrong name, shape, dtype or device, and :class:`ModelFileError` when weights
         that are used where they lie in the model's file were written to.  Blocks until the results are there.
@@ -166,8 +168,9 @@ class Model:
                 raise InputError(f"the model has no output {name!r}; its outputs are {', '.join(known)}")
             if place not in ("host", "device"):
                 raise InputError(f"an output can stay on the 'device' or come to the 'host', not {place!r}")
-            if place == "device" and known[name].dtype == np.dtype(object):
-                raise InputError(f"output {name!r} holds strings, which cannot stay on the device")
+            maps = "map" in getattr(known[name], "kind", "")
+            if place == "device" and (maps or known[name].dtype == np.dtype(object)):
+                raise InputError(f"output {name!r} holds strings or dicts, which cannot stay on the device")
         return frozenset(name for name, place in places.items() if place == "device")
 
     def __call__(self, *inputs: Any, **named: Any) -> Any:

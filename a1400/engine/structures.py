@@ -1,6 +1,7 @@
 """Inputs and outputs that are no plain tensors: sequences, optionals and strings.
 
-A graph knows tensors of numbers only.  A sequence ``s`` becomes inputs ``s[0]``, ``s[1]`` ...; an optional that holds
+A graph knows tensors of numbers only.  A dict is a vector of keys and one of values, which the host works on.  A
+sequence ``s`` becomes inputs ``s[0]``, ``s[1]`` ...; an optional that holds
 nothing has no input; strings are values that the graph is traced with, and what numbers come of them are inputs.
 """
 
@@ -13,6 +14,8 @@ import numpy as np
 
 from a1400.engine.feeds import as_array, check_shape
 from a1400.errors import InputError
+from a1400.frontends.signature import map_parts
+from a1400.graph.records import Records
 
 
 def leaves(name: str, info: Any, given: Any) -> dict[str, np.ndarray | None]:
@@ -29,7 +32,24 @@ def leaves(name: str, info: Any, given: Any) -> dict[str, np.ndarray | None]:
         if not isinstance(given, (list, tuple)):
             raise InputError(f"input {name!r} is a list of arrays, not {type(given).__name__}")
         return {f"{name}[{i}]": _tensor(f"{name}[{i}]", item, info) for i, item in enumerate(given)}
+    if info.kind == "map":
+        return dict(zip(map_parts(name), _dictionary(name, given, info.dtype)))
     return {name: _tensor(name, given, info)}
+
+
+def _dictionary(name: str, given: Any, dtype: np.dtype) -> tuple[np.ndarray, np.ndarray]:
+    """Keys and values of a dict as vectors."""
+    if not isinstance(given, Mapping):
+        raise InputError(f"input {name!r} is a dict, not {type(given).__name__}")
+    texts = all(isinstance(key, str) for key in given)
+    if not texts and not all(isinstance(key, (int, np.integer)) for key in given):
+        raise InputError(f"the keys of input {name!r} are all strings or all integers")
+    try:
+        keys, values = np.empty(len(given), object if texts else np.int64), np.empty(len(given), dtype)
+        keys[:], values[:] = list(given), list(given.values())
+    except (TypeError, ValueError, OverflowError):
+        raise InputError(f"the values of input {name!r} are no numbers of type {dtype}") from None
+    return keys, values
 
 
 def _tensor(name: str, given: Any, info: Any) -> np.ndarray:
@@ -81,6 +101,8 @@ def flat(outputs: Mapping[str, Any]) -> dict[str, np.ndarray]:
     for name, item in outputs.items():
         if isinstance(item, list):
             found |= flat({f"{name}[{i}]": part for i, part in enumerate(item)})
+        elif isinstance(item, dict):
+            found[name] = np.array(list(item.values()))
         elif item is not None:
             found[name] = item.astype(str) if item.dtype == object else item
     return found
@@ -92,6 +114,8 @@ def assembled(structure: Mapping[str, Any], results: Mapping[str, Any]) -> dict[
     def place(item: Any) -> Any:
         if isinstance(item, str):
             return results[item]
+        if isinstance(item, Records):
+            return item.assembled(np.asarray(results[item.rows]))
         if isinstance(item, tuple):
             name, strings = item
             return np.asarray(strings[results[name]], object)

@@ -9,6 +9,11 @@ import numpy as np
 Dim = int | str | None
 
 
+def map_parts(name: str) -> tuple[str, str]:
+    """What the vectors of keys and values that the dict ``name`` is made of are called."""
+    return f"{name}{{keys}}", f"{name}{{values}}"
+
+
 @dataclass(frozen=True)
 class ShapeDtype:
     """Shape and dtype of a model's input or output.
@@ -16,7 +21,8 @@ class ShapeDtype:
     A dimension is a number, the name of a symbolic size (``"batch"``) or None where the model says nothing;
     ``shape`` is None when not even the rank is known.  ``dtype`` is None for an output whose model gives no type, and
     ``object`` for strings.  ``kind`` is "tensor", "sequence" (of tensors of ``dtype``), "optional" or "optional
-    sequence".  ``encoded`` says that it is the bytes of a file, which the host decodes.
+    sequence", "map" (a dict of values of ``dtype``) or "sequence of maps".  ``encoded`` says that it is a dict, or the
+    bytes of a file, which the host decodes.
     """
 
     shape: tuple[Dim, ...] | None

@@ -14,6 +14,7 @@ from a1400.frontends.errors import NeedsValue
 from a1400.frontends.onnx.definitions import GraphDef, NodeDef
 from a1400.frontends.onnx.fold import freeze
 from a1400.graph.graph import FOLD_LIMIT, MAX_ELEMENTS, Value, evaluate_node
+from a1400.graph.records import Records
 from a1400.ops import OPS
 from a1400.ops.effort import too_much
 
@@ -28,8 +29,16 @@ class Spelled:
     table: np.ndarray
 
 
-#: what a node's output can be: a tensor, strings, a sequence (a list), or nothing (an absent optional)
-Item = Value | Spelled | list[Any] | None
+@dataclass(frozen=True)
+class Dictionary:
+    """A dict that a run is given: ``keys`` (strings or int64) and ``values``, vectors that are known while tracing."""
+
+    keys: Value
+    values: Value
+
+
+#: what a node's output can be: a tensor, strings, dicts, a sequence (a list), or nothing (an absent optional)
+Item = Value | Spelled | Records | Dictionary | list[Any] | None
 #: constants computed from shapes are folded up to this many elements; larger ones are left to the device
 _BIG_FOLD = 1 << 24
 #: graph inputs of at most this many integers (or floats) are worth a plan per value

@@ -7,13 +7,16 @@ from typing import Any
 
 import numpy as np
 
-from a1400.frontends.onnx.context import Item, Spelled
+from a1400.frontends.onnx.context import Dictionary, Item, Spelled
 from a1400.frontends.onnx.definitions import GraphDef, NodeDef
 from a1400.graph.graph import Graph, Value
+from a1400.graph.records import Records
 
 OBJECT = np.dtype(object)
 #: operators whose first operand is a file that the host decodes
 DECODERS = frozenset({("", "ImageDecoder")})
+#: those, and operators over dicts: what they make of one run's inputs the device is given
+_TELLERS = DECODERS | {("ai.onnx.ml", "DictVectorizer"), ("ai.onnx.ml", "CastMap")}
 
 
 class HostWork:
@@ -42,7 +45,7 @@ class HostWork:
         made = [v for v in tensors(outputs) if v.data is not None]
         if made or any(a.graph is not None for a in node.attrs.values()) or any(isinstance(v, list) for v in outputs):
             self._graph.on_host.add(label)
-        if (node.domain, node.op) in DECODERS or any(v.dtype == OBJECT for v in known):
+        if (node.domain, node.op) in _TELLERS or any(v.dtype == OBJECT for v in known):
             outputs = [self._fed(label, item) for item in outputs]
             self.trail.append((label, *map(_described, outputs)))
         self._known.update({id(v): v for v in tensors(outputs) if v.data is not None})
@@ -94,5 +97,9 @@ def tensors(items: Iterable[Item]) -> Iterator[Value]:
             yield item
         elif isinstance(item, Spelled):
             yield item.places
+        elif isinstance(item, Records):
+            yield item.rows
+        elif isinstance(item, Dictionary):
+            yield from (item.keys, item.values)
         elif item is not None:
             yield from tensors(item)

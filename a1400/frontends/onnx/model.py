@@ -14,7 +14,7 @@ import onnx
 from a1400 import dtypes
 from a1400.errors import GraphError, InputError, ModelFileError, UnsupportedOpError
 from a1400.frontends.errors import NeedsValue
-from a1400.frontends.onnx.context import Item
+from a1400.frontends.onnx.context import Dictionary, Item
 from a1400.frontends.onnx.external import ExternalData
 from a1400.frontends.onnx.fold import FoldMemo
 from a1400.frontends.onnx.host_work import encoded, source_of
@@ -24,7 +24,7 @@ from a1400.frontends.onnx.reader import ReadModel, read_model
 from a1400.frontends.onnx.steering import Steering
 from a1400.frontends.onnx.trace import Reader, Tracer
 from a1400.frontends.onnx.training import TrainingMode, find_buffers, find_weights
-from a1400.frontends.signature import ShapeDtype
+from a1400.frontends.signature import ShapeDtype, map_parts
 from a1400.graph.graph import MAX_ELEMENTS, Graph, Value
 
 OLDEST_OPSET = 1
@@ -60,6 +60,8 @@ class OnnxModel:
             if signature.dtype is None or (signature.dtype not in dtypes.EVERY and signature.dtype != np.dtype(object)):
                 kind = signature.dtype or "not a numeric tensor"
                 raise UnsupportedOpError(f"input {input_name!r} is {kind}; this kind of input is not supported")
+            if signature.kind == "sequence of maps":
+                raise UnsupportedOpError(f"input {input_name!r} is a sequence of maps, which is not supported")
         for input_name in encoded(self._root, self._library.function) & set(self.inputs):
             self.inputs[input_name] = replace(self.inputs[input_name], encoded=True)
         self.node_ops: dict[str, str] = {n.label: n.op for n in self._root.nodes}
@@ -129,7 +131,9 @@ class OnnxModel:
                     steering.bind(bound[name], twin)
             items: dict[str, Item] = dict(bound)
             for name, signature in self.inputs.items():
-                if signature.kind != "tensor" and name not in bound:
+                if signature.kind == "map":
+                    items[name] = Dictionary(*(bound.pop(part) for part in map_parts(name)))
+                elif signature.kind != "tensor" and name not in bound:
                     held = [v for n, v in bound.items() if self._owner(n) == name]
                     items[name] = held if "sequence" in signature.kind and name not in feeds_shapes else None
             return tracer.run(self._root, items, self._opsets, self._fixed, steering)
@@ -151,8 +155,13 @@ class OnnxModel:
 
     def _owner(self, name: str) -> str:
         """The input that ``name`` is, or that it is an item of."""
-        whole = name.rpartition("[")[0]
-        return whole if name not in self.inputs and whole in self.inputs and name.endswith("]") else name
+        if name in self.inputs:
+            return name
+        for opening, closing in ("[]", "{}"):  # an item of a sequence, keys or values of a dict
+            whole = name.rpartition(opening)[0]
+            if whole in self.inputs and name.endswith(closing):
+                return whole
+        return name
 
     def append(
         self, graph: Graph, given: Mapping[str, Value], training: TrainingMode | None = None

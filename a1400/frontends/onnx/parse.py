@@ -100,8 +100,6 @@ def parse_node(proto: onnx.NodeProto, index: int, external: ExternalData, outer:
             attr.graph = parse_graph(a.g, external, outer, depth + 1)
             captured |= attr.graph.captured
     domain = "" if proto.domain == "ai.onnx" else proto.domain
-    if (domain, proto.op_type) == ("ai.onnx.preview.training", "Gradient") and "y" in attrs:
-        captured |= {str(attrs["y"].value)}  # the value that it differentiates, which need not be an input of it
     return NodeDef(
         label, proto.op_type, domain, proto.overload, tuple(proto.input), tuple(proto.output), attrs, captured
     )
@@ -200,10 +198,14 @@ def _typed(proto: onnx.TypeProto, info: onnx.ValueInfoProto, depth: int = 0) -> 
     if kind in ("sequence_type", "optional_type") and depth < 2:
         inner = _typed(getattr(proto, kind).elem_type, info, depth + 1)
         name = kind.removesuffix("_type")
+        if (name, inner.kind) == ("sequence", "map"):
+            return ShapeDtype(None, inner.dtype, "sequence of maps", encoded=True)
         if inner.kind == "tensor":
             return ShapeDtype(None, inner.dtype, name)
         if (name, inner.kind) == ("optional", "sequence"):
             return ShapeDtype(None, inner.dtype, "optional sequence")
+    if kind == "map_type" and depth < 2:
+        return ShapeDtype(None, _typed(proto.map_type.value_type, info, 2).dtype, "map", encoded=True)
     if kind != "tensor_type":
         return ShapeDtype(None, None)
     tensor = proto.tensor_type

@@ -13,15 +13,17 @@ import numpy as np
 from a1400 import dtypes
 from a1400.errors import A1400Error, GraphError, UnsupportedOpError
 from a1400.frontends.errors import NeedsRun, NeedsValue
-from a1400.frontends.onnx.context import Ctx, Item, Spelled
+from a1400.frontends.onnx.context import Ctx, Dictionary, Item, Spelled
 from a1400.frontends.onnx.definitions import Attr, FunctionDef, GraphDef, NodeDef
 from a1400.frontends.onnx.fold import FoldMemo
 from a1400.frontends.onnx.host_work import HostWork, tensors
 from a1400.frontends.onnx.library import MAX_NODES, Library
 from a1400.frontends.onnx.ops.registry import Translator
+from a1400.frontends.onnx.spelled import places_of, spelled
 from a1400.frontends.onnx.steering import Steering
 from a1400.frontends.onnx.training import TrainingMode
 from a1400.graph.graph import Graph, Value
+from a1400.graph.records import Records
 
 #: runs the graph so far and returns what a value holds; the values after it are wanted later
 Reader = Callable[[Graph, Value, Sequence[Value]], np.ndarray]
@@ -154,6 +156,10 @@ class Tracer:
             return [self._placed(f"{name}[{i}]", part) for i, part in enumerate(item)]
         if isinstance(item, Spelled):
             return self._placed(name, item.places), item.table
+        if isinstance(item, Records):
+            return Records(self._placed(name, item.rows), item.keys)
+        if isinstance(item, Dictionary):
+            raise UnsupportedOpError(f"output {name!r} is an input, a dict, as it is")
         if item.dtype == np.dtype(object):
             if item.data is None:
                 raise UnsupportedOpError(f"output {name!r} holds strings that are only known at run time")
@@ -251,6 +257,11 @@ class Tracer:
 
     def _own(self, translator: Translator, node: NodeDef, inputs: list[Item], frame: Frame) -> list[Item] | None:
         """What our translator makes of the node; None when it leaves this use to the op's ONNX body."""
+        c = Ctx(self, node, inputs, frame, folding=False)
+        strings = places_of(c)
+        if strings is not None:
+            outputs = _apply(translator, Ctx(self, node, strings[0], frame, folding=False))
+            return outputs and [spelled(c, v, strings[1]) if isinstance(v, Value) else v for v in outputs]
         if self._memorable(node, inputs):
             # the node itself is among the things the memo keeps alive: bodies made for one call come and go
             operands = [node, *(v.data if isinstance(v, Value) else None for v in inputs)]
@@ -267,7 +278,7 @@ class Tracer:
                 return [self.graph.constant(a) for a in self.memo.results(key, operands, fold)]
             except _NotConstant:
                 return made or None
-        return _apply(translator, Ctx(self, node, inputs, frame, folding=False))
+        return _apply(translator, c)
 
     def _memorable(self, node: NodeDef, inputs: list[Item]) -> bool:
         """True when the node's result can only be the same on every trace."""

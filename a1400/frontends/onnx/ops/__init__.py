@@ -10,6 +10,7 @@ from a1400.frontends.onnx.ops import (  # noqa: F401 - importing a family regist
     control,
     convolution,
     determinant,
+    dictionaries,
     early,
     elementwise,
     fused_microsoft,

@@ -10,6 +10,7 @@ from a1400.errors import GraphError
 from a1400.frontends.onnx.context import Ctx, Item, Spelled
 from a1400.frontends.onnx.ops.registry import translates
 from a1400.frontends.onnx.ops.strings import OBJECT, text
+from a1400.frontends.onnx.spelled import spelled
 from a1400.graph.graph import Value
 
 _UNUSED = "_Unused"
@@ -28,6 +29,18 @@ def class_encoder(c: Ctx) -> Item:
     if isinstance(c.inputs[0], Value) and c[0].dtype == OBJECT:
         return _encoded(c, names, _array([*places, c.integer("default_int64", -1)], np.int64))
     return _encoded(c, places, _array([*names, c.text("default_string", _UNUSED)], object))
+
+
+@translates("CategoryMapper", domain="ai.onnx.ml")
+def category_mapper(c: Ctx) -> Item:
+    """Strings to int64, or int64 to strings, by a list of pairs."""
+    words, numbers = c.attr("cats_strings", (), tuple), c.ints("cats_int64s", ())
+    if len(words) != len(numbers) or not words:
+        raise GraphError(f"{len(words)} strings for {len(numbers)} numbers")
+    known, counts = _array(words, object), np.array(numbers, np.int64)
+    if isinstance(c.inputs[0], Value) and c[0].dtype != OBJECT:
+        return _encoded(c, counts, _array([*known, c.text("default_string", _UNUSED)], object))
+    return _encoded(c, known, _array([*counts, c.integer("default_int64", -1)], np.int64))
 
 
 @translates("LabelEncoder", domain="ai.onnx.ml", since=2)
@@ -70,18 +83,23 @@ def _default(c: Ctx, values: np.ndarray) -> np.ndarray:
 
 def _encoded(c: Ctx, keys: np.ndarray, values: np.ndarray) -> Item:
     """values[i] for each element of the operand that is keys[i]; the last of ``values`` for all others."""
+    found = places(c, keys)
+    return spelled(c, found, values) if values.dtype == OBJECT else c.op("gather", c.const(values), found, axis=0)
+
+
+def places(c: Ctx, keys: np.ndarray) -> Value:
+    """Where each element of the operand, numbers or strings, stands in ``keys``, int32; their number for none."""
+    operand = c.inputs[0]
     if keys.dtype == OBJECT:
         at = {key: i for i, key in enumerate(keys)}
-        words = text(c, 0)
-        places = np.array([at.get(s, len(keys)) for s in words.reshape(-1)], np.int32).reshape(words.shape)
-        return c.const(np.asarray(values[places], values.dtype))
+        words = operand.table if isinstance(operand, Spelled) else text(c, 0)
+        found = np.array([at.get(s, len(keys)) for s in words.reshape(-1)], np.int32).reshape(words.shape)
+        known = c.const(found)
+        return c.op("gather", known, operand.places, axis=0) if isinstance(operand, Spelled) else known
     x = c[0]
     if x.dtype != keys.dtype:
         raise GraphError(f"the operand is {x.dtype}, the keys are {keys.dtype}")
-    found = _places(c, x, keys)
-    if values.dtype != OBJECT:
-        return c.op("gather", c.const(values), found, axis=0)
-    return Spelled(found, values) if found.data is None else c.const(np.asarray(values[found.data], object))
+    return _places(c, x, keys)
 
 
 def _places(c: Ctx, x: Value, keys: np.ndarray) -> Value:

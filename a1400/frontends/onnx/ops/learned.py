@@ -2,27 +2,37 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
-from a1400.errors import GraphError
-from a1400.frontends.onnx.compaction import I64
-from a1400.frontends.onnx.context import Ctx
+from a1400.errors import GraphError, InputError
+from a1400.frontends.onnx.compaction import I32, I64
+from a1400.frontends.onnx.context import Ctx, Item
+from a1400.frontends.onnx.ops.labels import places
 from a1400.frontends.onnx.ops.registry import translates
+from a1400.frontends.onnx.ops.strings import OBJECT
+from a1400.frontends.onnx.spelled import spelled
 from a1400.graph.graph import Value
 
 DOMAIN = "ai.onnx.ml"
+_WINITZKI = 0.147
 
 
 def class_labels(c: Ctx, name: str) -> np.ndarray:
-    """The integer labels of a classifier."""
-    labels = c.ints(name)
-    if labels is None:
-        raise c.unsupported("labels that are strings are not supported; export the model with integer labels")
-    return np.array(labels, np.int64)
+    """The labels of a classifier, int64 or strings; ``name`` is the attribute of those that are integers."""
+    labels, words = c.ints(name), c.attr("classlabels_strings", None, tuple)
+    if labels is None and words is None:
+        raise GraphError(f"one of {name} and classlabels_strings is needed")
+    made = np.empty(len(labels or words or ()), np.int64 if labels else object)
+    made[:] = labels or words
+    return made
 
 
-def labels_of(c: Ctx, labels: np.ndarray, index: Value) -> Value:
+def labels_of(c: Ctx, labels: np.ndarray, index: Value) -> Item:
     """The label of each index."""
+    if labels.dtype == OBJECT:
+        return spelled(c, c.cast(index, I32), labels)
     return c.op("gather", c.const(labels), c.cast(index, I64), axis=0)
 
 
@@ -38,8 +48,22 @@ def transformed(c: Ctx, scores: Value, how: str) -> Value:
         zero = c.op("eq", scores, c.scalar(0, scores))
         soft = c.op("softmax", c.op("where", zero, c.scalar(-np.inf, scores), scores), axis=1)
         return c.op("where", zero, c.scalar(0, scores), soft)
-    raise c.unsupported(f"post_transform {how!r} is not supported")
+    if how == "PROBIT":
+        return _probit(c, scores)
+    raise GraphError(f"there is no post_transform {how!r}")
 
+
+def _probit(c: Ctx, p: Value) -> Value:
+    """Where the normal distribution reaches ``p``, as ONNX's tools compute it: by Winitzki's approximation (2008) of
+    the inverse error function, whose error is up to 0.002."""
+    x = c.op("sub", c.op("mul", p, c.scalar(2, p)), c.scalar(1, p))
+    rest = c.op("sub", c.scalar(1, p), c.op("mul", x, x))
+    log = c.op("log", rest)
+    half = c.op("add", c.op("mul", log, c.scalar(0.5, p)), c.scalar(2 / (math.pi * _WINITZKI), p))
+    root = c.op("sqrt", c.op("sub", c.op("mul", half, half), c.op("mul", log, c.scalar(1 / _WINITZKI, p))))
+    far = c.op("mul", c.op("sqrt", c.op("sub", root, half)), c.scalar(math.sqrt(2), p))
+    signed = c.op("where", c.op("lt", x, c.scalar(0, p)), c.op("neg", far), far)
+    return c.op("where", c.op("eq", rest, c.scalar(0, p)), c.scalar(0, p), signed)
 
 
 def _row(c: Ctx, values: tuple[float, ...], x: Value) -> Value:
@@ -92,15 +116,25 @@ def feature_vectorizer(c: Ctx) -> Value:
 
 @translates("OneHotEncoder", domain=DOMAIN)
 def one_hot_encoder(c: Ctx) -> Value:
-    """1 where an element is the category, on a new last axis."""
-    categories = c.ints("cats_int64s")
-    if categories is None:
-        raise c.unsupported("categories that are strings are not supported")
-    x = c.cast(c[0], I64)
-    same = c.op("eq", c.reshape(x, (*x.shape, 1)), c.const(np.array(categories, np.int64)))
-    if not c.integer("zeros", 1):
-        raise c.unsupported("zeros=0 asks for an error that depends on data; export the encoder with zeros=1")
-    return c.cast(same, np.float32)
+    """1 where an element is the category, on a new last axis; with zeros=0 every element must be one."""
+    categories, words = c.ints("cats_int64s"), c.attr("cats_strings", None, tuple)
+    if categories is None and words is None:
+        raise GraphError("one of cats_int64s and cats_strings is needed")
+    count = len(categories or words or ())
+    if words:
+        keys = np.empty(count, object)
+        keys[:] = words
+        x = places(c, keys)  # strings become numbers on the host
+        known = c.const(np.arange(count, dtype=x.dtype))
+    else:
+        x, known = c.cast(c[0], I64), c.const(np.array(categories, np.int64))
+    same = c.op("eq", c.reshape(x, (*x.shape, 1)), known)
+    encoded = c.cast(same, np.float32)
+    if not c.integer("zeros", 1) and x.size:
+        found = c.reduce("max", c.reshape(encoded, (x.size, count)), (1,), keepdims=False)
+        if c.need_value(c.reduce("min", found, (0,), keepdims=False), "whether all are categories", keep=[encoded]) < 1:
+            raise InputError("an element is none of the encoder's categories, which zeros=0 forbids")
+    return encoded
 
 
 def _product(c: Ctx, x: Value, rows: int) -> Value:
@@ -129,13 +163,13 @@ def linear_classifier(c: Ctx) -> object:
     how = c.text("post_transform", "NONE")
     scores = _product(c, x, len(c.floats("coefficients", ())) // max(x.shape[1], 1))
     if scores.shape[1] == 1:
+        if len(labels) != 2:
+            raise GraphError(f"one score is for two classes, not for {len(labels)}")
         positive = c.op("gt", scores, c.scalar(0, scores))
         best = c.reshape(c.cast(positive, I64), (x.shape[0],))
-        if len(labels) == 1:
-            labels = np.array([0, labels[0]], np.int64)
-        elif how == "LOGISTIC":
+        if how == "LOGISTIC":
             scores = c.concat([c.op("neg", scores), scores], 1)
-        else:
+        elif how != "PROBIT":  # that has no counterpart
             scores, how = c.concat([c.op("sub", c.scalar(1, scores), scores), scores], 1), "NONE"
     else:
         best = c.op("arg_reduce", scores, kind="argmax", axis=1, keepdims=False, select_last=False)

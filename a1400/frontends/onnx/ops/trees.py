@@ -159,12 +159,16 @@ def tree_ensemble_classifier(c: Ctx) -> object:
     weights = [(leaf, 0, weight) for leaf, _, weight in weights]
     score = _gathered(c, leaves, len(forest.yes), 1, weights, "SUM", x.dtype)
     score = _plus(c, score, None if base is None else base[-1:])
+    if len(labels) == 1:  # whatever it is called, ONNX Runtime says 1 or 0
+        above = c.cast(c.op("gt", score, c.scalar(0, score)), I64)
+        scores = transformed(c, score, how) if how == "PROBIT" else score
+        return c.reshape(above, (x.shape[0],)), c.cast(scores, np.float32)
     second = c.cast(c.op("gt", score, c.scalar(0.5 if positive else 0.0, score)), I64)
     first = c.op("sub", c.scalar(1, score), score) if positive and how != "LOGISTIC" else c.op("neg", score)
     pair = c.concat([first, score], 1)
+    if how == "PROBIT":  # that has no counterpart
+        pair = transformed(c, score, how)
     pair = transformed(c, pair, how) if how == "LOGISTIC" else pair
-    if len(labels) == 1:
-        labels = np.array([0, labels[0]], np.int64)
     return labels_of(c, labels, c.reshape(second, (x.shape[0],))), c.cast(pair, np.float32)
 
 
