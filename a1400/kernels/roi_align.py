@@ -1,4 +1,4 @@
-"""Regions of a channels-last image resampled to a fixed size (ONNX RoiAlign).
+"""Regions of a channels-last image resampled to a fixed size (ONNX RoiAlign and MaxRoiPool).
 
 =====================  =====================================================================================
 parameter              meaning
@@ -8,16 +8,19 @@ rois: TR               [R, 4]: x, y of the first corner, x, y of the other; time
 image: i32             [R]: which image a region is of (brought into 0 .. B - 1)
 y: T                   [R, OH, OW, C], contiguous
 samples                points of a bin along each axis; 0: as many as the bin has pixels, rounded up
-largest                0: the mean of a bin's points, 1: the largest weighted corner of all of them, as ONNX says
+largest                0: the mean of a bin's points, 1: the largest weighted corner of all of them, as ONNX says,
+                       2: the largest pixel of a bin of whole ones (corners rounded, both inside; nothing inside: 0)
 half_pixel             1: pixel i has its centre at i + 0.5; 0: at i, and regions are at least one pixel wide
 =====================  =====================================================================================
 
-He et al., "Mask R-CNN", 2017.  A point more than one pixel outside the image counts as 0.
+He et al., "Mask R-CNN", 2017, and for whole pixels Girshick, "Fast R-CNN", 2015.
+A point more than one pixel outside the image counts as 0.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from itertools import product
 
 import numpy as np
 
@@ -49,12 +52,26 @@ def _line(start: float, end: float, bins: int, s: Mapping[str, float]) -> tuple[
     return first + np.arange(bins)[:, None] * step + within, count
 
 
+def _bins(start: float, end: float, bins: int, size: int, s: Mapping[str, float]) -> list[slice]:
+    """The whole pixels of each bin along one axis."""
+    first, last = (int(np.copysign(np.floor(abs(p * s["scale"]) + 0.5), p)) for p in (start, end))
+    step = max(last - first + 1, 1) / bins
+    edges = [(int(np.floor(k * step)) + first, int(np.ceil((k + 1) * step)) + first) for k in range(bins)]
+    return [slice(min(max(a, 0), size), min(max(b, 0), size)) for a, b in edges]
+
+
 def align(x: np.ndarray, rois: np.ndarray, image: np.ndarray, s: Mapping[str, float]) -> np.ndarray:
     """``[R, OH, OW, C]`` by the rule above; ``s`` holds the scalars."""
     _, height, width, channels = x.shape
     y = np.zeros((len(rois), int(s["OH"]), int(s["OW"]), channels), x.dtype)
     for r, (x0, y0, x1, y1) in enumerate(rois.astype(np.float64)):
         source = x[min(max(int(image[r]), 0), len(x) - 1)]
+        if s["largest"] == 2:
+            rows_of, columns_of = _bins(y0, y1, y.shape[1], height, s), _bins(x0, x1, y.shape[2], width, s)
+            for (i, down), (j, across) in product(enumerate(rows_of), enumerate(columns_of)):
+                part = source[down, across]
+                y[r, i, j] = part.max(axis=(0, 1)) if part.size else 0
+            continue
         (ys, rows), (xs, columns) = _line(y0, y1, y.shape[1], s), _line(x0, x1, y.shape[2], s)
         for i, j in np.ndindex(y.shape[1], y.shape[2]):
             points = []
@@ -79,7 +96,7 @@ def _reference(arrays: Mapping[str, np.ndarray], s: Scalars, case: Case) -> Mapp
 
 
 def scalars(
-    x: tuple[int, ...], rois: int, height: int, width: int, scale: float, samples: int, largest: bool, half_pixel: bool
+    x: tuple[int, ...], rois: int, height: int, width: int, scale: float, samples: int, largest: int, half_pixel: bool
 ) -> dict[str, int | float]:
     """Scalars for an image ``x`` [B, H, W, C]."""
     return {
@@ -89,7 +106,7 @@ def scalars(
 
 
 def _case(
-    name: str, x: tuple[int, ...], size: tuple[int, int], samples: int, largest: bool, half_pixel: bool, t: str = "f32"
+    name: str, x: tuple[int, ...], size: tuple[int, int], samples: int, largest: int, half_pixel: bool, t: str = "f32"
 ) -> Case:
     dtype = dtypes.from_short(t)
     rng = np.random.default_rng(1)
@@ -103,10 +120,11 @@ def _case(
 
 
 def _cases() -> Iterator[Case]:
-    for largest in (False, True):
+    for largest in (0, 1):
         kind = "max" if largest else "mean"
         yield _case(f"{kind}_fixed", (2, 9, 7, 5), (4, 2), 2, largest, True)
         yield _case(f"{kind}_adaptive", (1, 16, 16, 3), (2, 2), 0, largest, False)
+    yield _case("whole_pixels", (2, 9, 7, 5), (4, 2), 0, 2, False)
     yield _case("one", (1, 1, 1, 1), (1, 1), 0, False, True)
     yield _case("half", (2, 8, 8, 4), (2, 4), 2, False, False, "f16")
 

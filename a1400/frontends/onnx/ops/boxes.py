@@ -63,6 +63,20 @@ def _corners(c: Ctx, boxes: Value) -> Value:
     return c.concat([c.op("min", first, second), c.op("max", first, second)], 2)
 
 
+@translates("MaxRoiPool")
+def max_roi_pool(c: Ctx) -> Value:
+    """The largest of the whole pixels in each bin of a region; rows of regions start with their image's number."""
+    x, rois, shape = c[0], c[1], c.ints("pooled_shape")
+    if x.rank != 4 or rois.rank != 2 or rois.shape[1] != 5 or shape is None or len(shape) != 2 or min(shape) < 1:
+        raise GraphError(f"regions {list(rois.shape)} of {list(x.shape)} pooled to {shape}")
+    image = c.reshape(c.cast(c.slice(rois, 1, 0, 1), I32), (rois.shape[0],))
+    y = c.op(
+        "roi_align", c.channels_last(x), c.slice(rois, 1, 1, 4), image, height=shape[0], width=shape[1],
+        scale=c.number("spatial_scale", 1.0), samples=0, largest=2, half_pixel=False,
+    )  # fmt: skip
+    return c.channels_first(y)
+
+
 @translates("RoiAlign")
 def roi_align(c: Ctx) -> Value:
     """Regions of feature maps resampled to one size."""
