@@ -100,6 +100,8 @@ def parse_node(proto: onnx.NodeProto, index: int, external: ExternalData, outer:
             attr.graph = parse_graph(a.g, external, outer, depth + 1)
             captured |= attr.graph.captured
     domain = "" if proto.domain == "ai.onnx" else proto.domain
+    if (domain, proto.op_type) == ("ai.onnx.preview.training", "Gradient") and "y" in attrs:
+        captured |= {str(attrs["y"].value)}  # the value that it differentiates, which need not be an input of it
     return NodeDef(
         label, proto.op_type, domain, proto.overload, tuple(proto.input), tuple(proto.output), attrs, captured
     )
