@@ -8,7 +8,7 @@ import numpy as np
 
 from a1400.errors import GraphError
 from a1400.frontends.onnx.context import Ctx, Item, Spelled
-from a1400.frontends.onnx.ops.registry import translates
+from a1400.frontends.onnx.ops.registry import MAYBE_STRINGS, translates
 from a1400.frontends.onnx.ops.strings import OBJECT, text
 from a1400.frontends.onnx.spelled import spelled
 from a1400.graph.graph import Value
@@ -19,7 +19,7 @@ _LISTS = {"floats": (np.float32, "default_float", -0.0), "int64s": (np.int64, "d
           "strings": (object, "default_string", _UNUSED)}  # fmt: skip
 
 
-@translates("LabelEncoder", domain="ai.onnx.ml")
+@translates("LabelEncoder", domain="ai.onnx.ml", runs=MAYBE_STRINGS)
 def class_encoder(c: Ctx) -> Item:
     """The first form: strings to their places in a list of classes, or places to strings."""
     classes = c.attr("classes_strings", None, tuple)
@@ -31,7 +31,7 @@ def class_encoder(c: Ctx) -> Item:
     return _encoded(c, places, _array([*names, c.text("default_string", _UNUSED)], object))
 
 
-@translates("CategoryMapper", domain="ai.onnx.ml")
+@translates("CategoryMapper", domain="ai.onnx.ml", runs=MAYBE_STRINGS)
 def category_mapper(c: Ctx) -> Item:
     """Strings to int64, or int64 to strings, by a list of pairs."""
     words, numbers = c.attr("cats_strings", (), tuple), c.ints("cats_int64s", ())
@@ -43,7 +43,7 @@ def category_mapper(c: Ctx) -> Item:
     return _encoded(c, known, _array([*counts, c.integer("default_int64", -1)], np.int64))
 
 
-@translates("LabelEncoder", domain="ai.onnx.ml", since=2)
+@translates("LabelEncoder", domain="ai.onnx.ml", since=2, runs=MAYBE_STRINGS)
 def label_encoder(c: Ctx) -> Item:
     """Any keys to any values.  Of equal keys the last counts; NaN is a key as any other."""
     keys, values = _one_of(c, "keys"), _one_of(c, "values")
