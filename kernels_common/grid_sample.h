@@ -7,10 +7,10 @@ KERNEL_ENTRY {
     const int pixel = at / C;
     const int b = pixel / (OH * OW);
     int ix[4], iy[4];
-    float wx[4], wy[4];
+    TG_r wx[4], wy[4];
     const int tx = grid_taps(grid_pixel(TG_load(grid, pixel * 2), W, align), W, mode, padding, align, ix, wx);
     const int ty = grid_taps(grid_pixel(TG_load(grid, pixel * 2 + 1), H, align), H, mode, padding, align, iy, wy);
-    float sum = 0.0f;
+    T_r sum = 0;
     for (int j = 0; j < ty; j++)
         for (int i = 0; i < tx; i++)
             if (iy[j] >= 0 && ix[i] >= 0)

@@ -5,12 +5,12 @@ KERNEL_ENTRY {
     if (at >= B * P * C) return;
     const int point = at / C;
     int ix[4], iy[4], iz[4];
-    float wx[4], wy[4], wz[4];
+    TG_r wx[4], wy[4], wz[4];
     const int tx = grid_taps(grid_pixel(TG_load(grid, point * 3), W, align), W, mode, padding, align, ix, wx);
     const int ty = grid_taps(grid_pixel(TG_load(grid, point * 3 + 1), H, align), H, mode, padding, align, iy, wy);
     const int tz = grid_taps(grid_pixel(TG_load(grid, point * 3 + 2), D, align), D, mode, padding, align, iz, wz);
     const int base = point / P * D;
-    float sum = 0.0f;
+    T_r sum = 0;
     for (int k = 0; k < tz; k++)
         for (int j = 0; j < ty; j++)
             for (int i = 0; i < tx; i++)

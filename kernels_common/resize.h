@@ -7,7 +7,7 @@ KERNEL_ENTRY {
     const int oh = pixel / OW % OH;
     const int od = pixel / OW / OH % OD;
     const int b = pixel / OW / OH / OD;
-    float sum = 0.0f;
+    W_r sum = 0;
     if (id[od * TD] < 0 || ih[oh * TH] < 0 || iw[ow * TW] < 0) {
         sum = extrapolation;
     } else {
@@ -15,7 +15,7 @@ KERNEL_ENTRY {
             const int plane = x_off + b * x_b + id[od * TD + kd] * x_d;
             for (int kh = 0; kh < TH; kh++) {
                 const int row = plane + ih[oh * TH + kh] * x_h;
-                const float weight = wd[od * TD + kd] * wh[oh * TH + kh];
+                const W_r weight = wd[od * TD + kd] * wh[oh * TH + kh];
                 for (int kw = 0; kw < TW; kw++)
                     sum += weight * ww[ow * TW + kw] * T_load(x, row + iw[ow * TW + kw] * x_w + c);
             }

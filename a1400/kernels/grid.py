@@ -23,12 +23,13 @@ import numpy as np
 from a1400 import dtypes
 from a1400.backends.base import Grid
 from a1400.kernels.gather import GROUP, per_element
+from a1400.kernels.geometry import runs, runs_vectors
 from a1400.kernels.spec import Case, Data, KernelSpec, Scalars, Tunable, Tunables, Variant, params, register
 from a1400.kernels.strided import ceil_div, dense, strided
 
 MODES = ("linear", "nearest", "cubic")
 PADDINGS = ("zeros", "border", "reflection")
-F32, F16, BF16 = np.dtype(np.float32), np.dtype(np.float16), dtypes.bfloat16
+F32, F64, F16, BF16 = np.dtype(np.float32), np.dtype(np.float64), np.dtype(np.float16), dtypes.bfloat16
 
 
 def scalars(
@@ -73,12 +74,12 @@ def reference(arrays: Mapping[str, np.ndarray], s: Scalars, case: Case) -> dict[
     n = {k: int(v) for k, v in s.items()}
     b, h, w, c = n["B"], n["H"], n["W"], n["C"]
     x = strided(arrays["x"], n["x_off"], (b, h, w, c), (n["x_b"], n["x_h"], n["x_w"], 1))
-    grid = arrays["grid"].reshape(b, n["OH"], n["OW"], 2).astype(np.float32)
-    grid = np.where(np.isnan(grid), np.float32(-1), grid)
+    f = np.float64 if case.types.get("TG") == F64 else np.float32  # as the kernel: which pixel is nearest depends on it
+    grid = arrays["grid"].reshape(b, n["OH"], n["OW"], 2).astype(f)
+    grid = np.where(np.isnan(grid), f(-1), grid)
     found = []
-    for k, size in ((0, w), (1, h)):  # float32, as the kernel: which pixel is nearest depends on it
+    for k, size in ((0, w), (1, h)):
         g = grid[..., k]
-        f = np.float32
         p = (g + f(1)) * f(0.5) * f(size - 1) if n["align"] else ((g + f(1)) * f(size) - f(1)) * f(0.5)
         found.append(p.astype(np.float64))
     px, py = found
@@ -127,9 +128,11 @@ def _case(
     grid: np.ndarray = rng.uniform(-far, far, (b, *out, 2)).astype(np.float32)
     if exact_grid:
         grid = (rng.integers(-6, 7, grid.shape) / 4).astype(np.float32)
+    if dtype == F64:
+        grid = grid.astype(F64)
     return Case(
         name, {"x": Data(size, "T"), "grid": grid}, scalars(b, h, w, c, *out, **how),  # type: ignore[arg-type]
-        {"y": ((b, *out, c), "T")}, {"T": dtype, "TG": F32}, exact=False,
+        {"y": ((b, *out, c), "T")}, {"T": dtype, "TG": grid.dtype}, exact=False,
     )  # fmt: skip
 
 
@@ -147,6 +150,7 @@ def cases() -> Iterator[Case]:
     yield _case("one_pixel", (1, 1, 1, 4), (3, 3), padding="reflection", align=True)
     yield _case("half", (1, 5, 6, 20), (4, 5), F16)
     yield _case("bfloat", (1, 5, 6, 20), (4, 5), BF16)
+    yield _case("double", (1, 5, 6, 20), (4, 5), F64, mode="cubic", padding="reflection")
 
 
 SPEC = register(
@@ -174,16 +178,18 @@ SPEC = register(
         variants=(
             Variant("cpu", "cpu", _cpu,
                     (Tunable("CHUNK", 8192, (2048, 8192, 32768), "elements that one work-item writes"),),
-                    ("opencl",), "cpu/grid_sample", 16, test_tunables=({"CHUNK": 64},)),
-            Variant("gpu", "gpu", lambda s, t: per_element(int(s["B"] * s["OH"] * s["OW"] * s["C"]), t), GROUP),
+                    ("opencl",), "cpu/grid_sample", 16, test_tunables=({"CHUNK": 64},),
+                    requires=runs_vectors),
+            Variant("gpu", "gpu", lambda s, t: per_element(int(s["B"] * s["OH"] * s["OW"] * s["C"]), t), GROUP,
+                    requires=runs),
         ),
         reference=reference,
         cases=cases,
         # two linear blends along x and one along y, each of a difference, a product and a sum
         flops=lambda s: 9.0 * s["B"] * s["OH"] * s["OW"] * s["C"],
-        types={"T": (F32, F16, BF16), "TG": (F32, F16, BF16)},
+        types={"T": dtypes.FLOATS, "TG": dtypes.FLOATS},
         exact=False,
-        tolerance={"f32": (2e-5, 2e-5), "f16": (2e-3, 2e-3), "bf16": (1.6e-2, 1.6e-2)},
+        tolerance={"f32": (2e-5, 2e-5), "f16": (2e-3, 2e-3), "bf16": (1.6e-2, 1.6e-2), "f64": (1e-11, 1e-11)},
         bytes=lambda s: 20.0 * s["B"] * s["OH"] * s["OW"] * s["C"],
     )
 )  # fmt: skip

@@ -18,8 +18,10 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 
+from a1400 import dtypes
 from a1400.kernels.gather import GROUP, per_element
-from a1400.kernels.grid import BF16, F16, F32, MODES, PADDINGS, place
+from a1400.kernels.geometry import runs
+from a1400.kernels.grid import BF16, F16, F32, F64, MODES, PADDINGS, place
 from a1400.kernels.spec import Case, Data, KernelSpec, Scalars, Variant, params, register
 
 
@@ -35,8 +37,8 @@ def scalars(
 
 
 def reference(arrays: Mapping[str, np.ndarray], s: Scalars, case: Case) -> dict[str, np.ndarray]:
-    """Sum of taps; positions in float32, as in the kernel: which voxel is nearest depends on it."""
-    sizes, f = [int(s[k]) for k in "DHW"], np.float32
+    """Sum of taps; positions in the kernel's arithmetic: which voxel is nearest depends on it."""
+    sizes, f = [int(s[k]) for k in "DHW"], np.float64 if case.types.get("TG") == F64 else np.float32
     x = arrays["x"].reshape(int(s["B"]), *sizes, int(s["C"]))
     grid = arrays["grid"].reshape(int(s["B"]), int(s["P"]), 3).astype(f)
     grid = np.where(np.isnan(grid), f(-1), grid)
@@ -58,11 +60,11 @@ def reference(arrays: Mapping[str, np.ndarray], s: Scalars, case: Case) -> dict[
 
 def _case(name: str, b: int, size: tuple[int, int, int], c: int, points: int, dtype: np.dtype = F32, far: float = 1.3,
           **how: object) -> Case:  # fmt: skip
-    grid = np.random.default_rng(12).uniform(-far, far, (b, points, 3)).astype(np.float32)
+    grid = np.random.default_rng(12).uniform(-far, far, (b, points, 3)).astype(F64 if dtype == F64 else F32)
     return Case(
         name, {"x": Data((b, *size, c), "T"), "grid": grid},
         scalars(b, size, c, points, **how),  # type: ignore[arg-type]
-        {"y": ((b, points, c), "T")}, {"T": dtype, "TG": F32}, exact=False,
+        {"y": ((b, points, c), "T")}, {"T": dtype, "TG": grid.dtype}, exact=False,
     )  # fmt: skip
 
 
@@ -74,6 +76,7 @@ def cases() -> Iterator[Case]:
     yield _case("far", 1, (2, 3, 4), 5, 60, far=40.0, padding="reflection")
     yield _case("half", 1, (4, 2, 3), 4, 65, F16)
     yield _case("bfloat", 1, (4, 2, 3), 4, 65, BF16)
+    yield _case("double", 1, (4, 2, 3), 4, 65, F64)
 
 
 SPEC = register(
@@ -94,13 +97,15 @@ SPEC = register(
             int padding
             int align
         """),
-        variants=(Variant("any", "any", lambda s, t: per_element(int(s["B"] * s["P"] * s["C"]), t), GROUP),),
+        variants=(
+            Variant("any", "any", lambda s, t: per_element(int(s["B"] * s["P"] * s["C"]), t), GROUP, requires=runs),
+        ),
         reference=reference,
         cases=cases,
         flops=lambda s: 21.0 * s["B"] * s["P"] * s["C"],
-        types={"T": (F32, F16, BF16), "TG": (F32, F16, BF16)},
+        types={"T": dtypes.FLOATS, "TG": dtypes.FLOATS},
         exact=False,
-        tolerance={"f32": (2e-5, 2e-5), "f16": (2e-3, 2e-3), "bf16": (1.6e-2, 1.6e-2)},
+        tolerance={"f32": (2e-5, 2e-5), "f16": (2e-3, 2e-3), "bf16": (1.6e-2, 1.6e-2), "f64": (1e-11, 1e-11)},
         bytes=lambda s: 36.0 * s["B"] * s["P"] * s["C"],
     )
 )  # fmt: skip

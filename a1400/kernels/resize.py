@@ -6,7 +6,7 @@
 parameter              meaning
 =====================  =====================================================================================
 x: T                   [B, ., ., ., C] at ``x_off + b*x_b + d*x_d + h*x_h + w*x_w + c``
-id wd, ih wh, iw ww    index (i32) and weight (f32) tables [out, taps] per axis, made by
+id wd, ih wh, iw ww    index (i32) and weight (W) tables [out, taps] per axis, made by
                        :func:`~a1400.kernels.resize_tables.axis_tables`; ``identity(size)`` for an axis left alone
 y: T                   [B, OD, OH, OW, C], contiguous
 TD TH TW               taps per axis
@@ -31,6 +31,7 @@ from a1400.backends.base import Grid
 from a1400.kernels.check import slot_reference
 from a1400.kernels.expr import apply, arg
 from a1400.kernels.gather import GROUP, per_element
+from a1400.kernels.geometry import runs, runs_vectors
 from a1400.kernels.resize_tables import axis_tables, identity
 from a1400.kernels.spec import (
     Case,
@@ -50,7 +51,7 @@ from a1400.kernels.strided import ceil_div, dense, strided
 
 __all__ = ["SPEC", "axis_tables", "identity", "scalars"]
 
-F32, F16, BF16 = np.dtype(np.float32), np.dtype(np.float16), dtypes.bfloat16
+F32, F64, F16, BF16 = np.dtype(np.float32), np.dtype(np.float64), np.dtype(np.float16), dtypes.bfloat16
 
 
 def scalars(
@@ -79,7 +80,7 @@ def reference(arrays: Mapping[str, np.ndarray], s: Scalars, case: Case) -> dict[
         x = (taken * weight.reshape(shape)).sum(axis=2 + axis)
         outside |= (index[:, 0] < 0).reshape([-1 if a == axis else 1 for a in range(3)])
     x = np.where(outside[None, ..., None], s["extrapolation"], x)
-    y = x.reshape(n["B"], -1, n["C"]).astype(np.float32)
+    y = x.reshape(n["B"], -1, n["C"]).astype(case.types.get("W", F32))
     y = slot_reference(case, "EPILOGUE", y)
     return {"y": y.reshape(case.outputs["y"][0])}
 
@@ -94,10 +95,12 @@ def _case(
     epilogue: bool = False, exact: bool = False, **how: Any,
 ) -> Case:  # fmt: skip
     arrays: dict[str, Data | np.ndarray] = {"x": Data((b, *sizes, c), "T")}
+    wide = F64 if dtype == F64 else F32
     taps = []
     for a, size, to in zip("dhw", sizes, out):
-        arrays[f"i{a}"], arrays[f"w{a}"] = identity(size) if size == to else axis_tables(size, to, **how)
-        taps.append(arrays[f"i{a}"].shape[1])
+        index, weight = identity(size) if size == to else axis_tables(size, to, **how)
+        arrays[f"i{a}"], arrays[f"w{a}"] = index, weight.astype(wide)
+        taps.append(index.shape[1])
     slots = {}
     if epilogue:
         extra = np.random.default_rng(1).normal(size=(b, out[0] * out[1] * out[2], c)).astype(np.float32)
@@ -106,7 +109,7 @@ def _case(
         slots["EPILOGUE"] = (code, ((extra, 0, dense(extra.shape)), (extra[0, :, 0].copy(), 0, (0, 1, 0))))
     return Case(
         name, arrays, scalars(b, sizes, out, c, (taps[0], taps[1], taps[2]), 2.0), {"y": ((b, *out, c), "T")},
-        {"T": dtype}, slots, exact,
+        {"T": dtype, "W": wide}, slots, exact,
     )  # fmt: skip
 
 
@@ -126,6 +129,7 @@ def cases() -> Iterator[Case]:
     yield _case("crop", 1, (1, 6, 6), (1, 5, 4), 20, mode="linear", **crop)
     yield _case("half", 1, (1, 5, 6), (1, 10, 11), 20, F16, mode="linear")
     yield _case("bfloat", 1, (1, 5, 6), (1, 10, 11), 20, BF16, mode="linear", epilogue=True)
+    yield _case("double", 1, (1, 5, 6), (1, 10, 11), 20, F64, mode="cubic")
 
 
 SPEC = register(
@@ -135,11 +139,11 @@ SPEC = register(
         params=params("""
             in x: T
             in id: i32
-            in wd: f32
+            in wd: W
             in ih: i32
-            in wh: f32
+            in wh: W
             in iw: i32
-            in ww: f32
+            in ww: W
             out y: T
             int B
             int OD
@@ -160,15 +164,16 @@ SPEC = register(
             Variant("cpu", "cpu", _cpu,
                     (Tunable("CHUNK", 8192, (2048, 8192, 32768), "elements that one work-item writes"),),
                     ("opencl",), "cpu/resize", 16, supports=lambda s: s["TD"] * s["TH"] * s["TW"] <= 256,
-                    test_tunables=({"CHUNK": 64},)),
+                    test_tunables=({"CHUNK": 64},), requires=runs_vectors),
             Variant(
-                "gpu", "gpu", lambda s, t: per_element(int(s["B"] * s["OD"] * s["OH"] * s["OW"] * s["C"]), t), GROUP
+                "gpu", "gpu", lambda s, t: per_element(int(s["B"] * s["OD"] * s["OH"] * s["OW"] * s["C"]), t), GROUP,
+                requires=runs,
             ),
         ),
         reference=reference,
         cases=cases,
-        types={"T": (F32, F16, BF16)},
-        slots=(Slot("EPILOGUE", ("b", "m", "c"), "f32", "the resized value, before it is stored",
+        types={"T": dtypes.FLOATS, "W": (F32, F64)},
+        slots=(Slot("EPILOGUE", ("b", "m", "c"), "W", "the resized value, before it is stored",
                     lambda s: float(s["B"] * s["OD"] * s["OH"] * s["OW"] * s["C"])),),
         flops=lambda s: 2.0 * s["B"] * s["OD"] * s["OH"] * s["OW"] * s["C"] * s["TD"] * s["TH"] * s["TW"],
         bytes=lambda s: 8.0 * s["B"] * s["OD"] * s["OH"] * s["OW"] * s["C"],

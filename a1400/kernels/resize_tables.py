@@ -18,7 +18,7 @@ NEAREST_MODES = ("round_prefer_floor", "round_prefer_ceil", "floor", "ceil")
 
 def identity(size: int) -> tuple[np.ndarray, np.ndarray]:
     """Tables of an axis that is not resized."""
-    return np.arange(size, dtype=np.int32)[:, None], np.ones((size, 1), np.float32)
+    return np.arange(size, dtype=np.int32)[:, None], np.ones((size, 1))
 
 
 def coordinates(
@@ -62,7 +62,7 @@ def axis_tables(
     antialias: bool = False,
     roi: tuple[float, float] = (0.0, 1.0),
 ) -> tuple[np.ndarray, np.ndarray]:
-    """(indices int32 [out, taps], weights float32 [out, taps]) for one axis of ``size`` positions.
+    """(indices int32 [out, taps], weights float64 [out, taps]) for one axis of ``size`` positions.
 
     ``scale`` defaults to ``out / size``.  With ``tf_crop_and_resize``, output positions whose coordinate lies outside
     the input get index -1 in their first tap: the kernel writes the extrapolation value there.
@@ -84,7 +84,7 @@ def axis_tables(
     result = np.clip(index, 0, size - 1).astype(np.int32)
     if coordinate_mode == "tf_crop_and_resize":
         result[(x < 0) | (x > size - 1), 0] = -1
-    return np.ascontiguousarray(result), np.ascontiguousarray(weight, dtype=np.float32)
+    return np.ascontiguousarray(result), np.ascontiguousarray(weight, dtype=np.float64)
 
 
 def _nearest(x: np.ndarray, mode: str) -> np.ndarray:

@@ -1,7 +1,7 @@
 """Resampling of channels-last images.
 
 ``resize(x[N, *spatial, C])``: ``tables`` holds for each spatial axis None (unchanged) or (indices i32 [out, taps],
-weights f32 [out, taps]) as :func:`a1400.kernels.resize_tables.axis_tables` makes them; every ONNX mode is a choice of
+weights f64 [out, taps]) as :func:`a1400.kernels.resize_tables.axis_tables` makes them; every ONNX mode is a choice of
 tables.  Output positions whose first index is -1 get ``extrapolation`` (tf_crop_and_resize).
 ``grid_sample(x[N, *spatial, C], grid[N, *out, k])`` with mode linear|nearest|cubic, padding zeros|border|reflection,
 align_corners.
@@ -35,7 +35,7 @@ def _resize_reference(attrs: dict[str, Any], x: np.ndarray) -> np.ndarray:
         shape = [1] * x.ndim
         shape[1 + d] = -1
         w = sum(
-            np.take(w, np.maximum(index[:, t], 0), axis=1 + d) * weight[:, t].astype(np.float64).reshape(shape)
+            np.take(w, np.maximum(index[:, t], 0), axis=1 + d) * weight[:, t].reshape(shape)
             for t in range(index.shape[1])
         )
         outside = outside | (index[:, 0] < 0).reshape(shape)
@@ -132,7 +132,7 @@ def _transposed(index: np.ndarray, weight: np.ndarray, size: int) -> tuple[np.nd
                 if w != 0:
                     readers[max(int(place), 0)].append((out, float(w)))
     taps = max(1, max(map(len, readers), default=1))
-    result = np.zeros((size, taps), np.int32), np.zeros((size, taps), np.float32)
+    result = np.zeros((size, taps), np.int32), np.zeros((size, taps))
     for place, found in enumerate(readers):
         for t, (out, w) in enumerate(found):
             result[0][place, t], result[1][place, t] = out, w

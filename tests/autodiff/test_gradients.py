@@ -19,7 +19,10 @@ from tests.autodiff.check import Case, build, check_device, check_reference
 #: ops that have none: bits are no numbers
 WITHOUT = {"bitcast"}
 #: cases that are checked in float64 on each device, too
-DOUBLE = {"batch_norm", "group_norm_plain", "instance_norm", "channel_variance", "layer_norm_residual"}
+DOUBLE = {
+    "batch_norm", "group_norm_plain", "instance_norm", "channel_variance", "layer_norm_residual", "resize_linear",
+    "resize_nearest", "grid_sample_cubic_reflection", "grid_sample_linear_zeros",
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)

@@ -20,6 +20,7 @@ from a1400.kernels import grid_gradient
 from a1400.kernels import grid_volume as volume_kernel
 from a1400.kernels import resize as resize_kernel
 from a1400.memory.storage import View
+from a1400.ops.registry import wide_dtype
 
 
 @lowers("resize")
@@ -31,17 +32,18 @@ def _resize(lw: Lowering, node: Node) -> None:
     if target.size == 0:
         return
     tables = node.attrs["tables"]
-    if not dtypes.is_float(x.dtype) or x.dtype.itemsize == 8:
+    if not dtypes.is_float(x.dtype):
         _moved(lw, lw.dense(x), target, tables)
         return
     view, step = pixel_view(lw, x)
     batch, channels = x.shape[0], x.shape[-1]
     source, out = three(x.shape[1:-1]), three(node.output.shape[1:-1])
     filled = [None] * (3 - len(tables)) + list(tables)
+    wide = wide_dtype(x.dtype)
     buffers, taps = {"x": view.ref(), "y": lw.bind(target)}, []
     for axis, table, size in zip("dhw", filled, source, strict=True):
         index, weight = table if table is not None else resize_kernel.identity(size)
-        buffers[f"i{axis}"], buffers[f"w{axis}"] = lw.constant(index).ref(), lw.constant(weight).ref()
+        buffers[f"i{axis}"], buffers[f"w{axis}"] = lw.constant(index).ref(), lw.constant(np.asarray(weight, wide)).ref()
         taps.append(index.shape[1])
     scalars = resize_kernel.scalars(
         batch, source, out, channels, (taps[0], taps[1], taps[2]), float(node.attrs.get("extrapolation", 0.0))
@@ -50,11 +52,11 @@ def _resize(lw: Lowering, node: Node) -> None:
     scalars |= {"x_off": view.offset, "x_w": step, "x_h": w * step, "x_d": h * w * step, "x_b": prod(source) * step}
     epilogue = lw.attached(node, "epilogue", node.output.shape, image_groups(node.output.rank))
     slots = with_epilogue({"EPILOGUE": epilogue} if epilogue else {}, x.dtype, target.dtype)
-    lw.launch("resize", {"T": x.dtype}, buffers, scalars, slots=slots)
+    lw.launch("resize", {"T": x.dtype, "W": wide}, buffers, scalars, slots=slots)
 
 
 def _moved(lw: Lowering, view: View, target: View, tables: list[tuple[np.ndarray, np.ndarray] | None]) -> None:
-    """Nearest resize of integers (and doubles): a gather along each axis."""
+    """Nearest resize of integers: a gather along each axis."""
     if any(t is not None and t[0].shape[1] != 1 for t in tables):
         raise UnsupportedOpError(f"resize of {view.dtype} in another mode than nearest is not implemented")
     current = view
@@ -129,8 +131,9 @@ def _grid_sample_gradient(lw: Lowering, node: Node) -> None:
     )
     types = {"T": x.dtype, "TG": grid.dtype}
     read = {"grid": lw.bind(points), "dy": lw.bind(coming)}
-    collected = to_image if x.dtype == np.float32 else lw.temporary(x.shape, np.dtype(np.float32))
-    lw.launch("grid_image_gradient", types, {**read, "dx": lw.bind(collected)}, scalars)
+    wide = wide_dtype(x.dtype)
+    collected = to_image if x.dtype == wide else lw.temporary(x.shape, wide)
+    lw.launch("grid_image_gradient", {**types, "ACC": wide}, {**read, "dx": lw.bind(collected)}, scalars)
     if collected is not to_image:
         emit_pointwise(lw, expressions.cast(expressions.arg(0, collected.dtype), x.dtype), [collected], to_image)
     lw.launch("grid_points_gradient", types, {**read, "x": lw.bind(image), "dgrid": lw.bind(to_points)}, scalars)
