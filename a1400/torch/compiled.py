@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch.fx import GraphModule, Node
 from torch.fx.node import map_aggregate
+from torch.utils._python_dispatch import _disable_current_modes
 
 from a1400.backends.base import Device
 from a1400.engine.program import Program, States, Weights
@@ -137,6 +138,10 @@ class CompiledGraph:
 
     # ---- planning ------------------------------------------------------------------------------------
     def _plan(self, arguments: Sequence[Any]) -> _Plan:
+        with _disable_current_modes():  # PyTorch compiles with fake tensors; what is read here is real
+            return self._planned(arguments)
+
+    def _planned(self, arguments: Sequence[Any]) -> _Plan:
         wanted = list(self._output.args[0]) if isinstance(self._output.args[0], (list, tuple)) else [
             self._output.args[0]
         ]  # fmt: skip
