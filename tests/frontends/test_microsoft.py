@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.frontends.building import bools, check, f32, i64, ints, one_node, runtime
+from a1400.errors import A1400Error
+from tests.frontends.building import bools, check, f32, i64, ints, one_node, ours, runtime
 
 I32 = np.int32
 
@@ -148,6 +149,17 @@ def test_packed_multi_head_attention() -> None:
         model, feeds = one_node("MultiHeadAttention", packed, domain="com.microsoft", num_heads=2)
         wanted = runtime(*one_node("MultiHeadAttention", apart, domain="com.microsoft", num_heads=2))
         check(model, feeds, by=lambda *_, wanted=wanted: wanted)
+
+
+def test_attention_of_one_token() -> None:
+    """Over a cache that it is written into, over its own keys, and over another sequence's."""
+    new, mask = [f32(2, 1, 8, seed=i) for i in range(3)], np.array([[1, 1, 1, 1], [0, 1, 1, 1]], I32)
+    cache, past = [f32(2, 2, 6, 4), f32(2, 2, 6, 4, seed=1)], np.array([3], I32)
+    op, attrs = "DecoderMaskedMultiHeadAttention", {"num_heads": 2, "past_present_share_buffer": 1}
+    _check(op, [*new, None, None, *cache, past], outputs=3, **attrs)
+    _check(op, [*new, mask, f32(2, 2, 1, 4), *cache, past, None, None, f32(24)], outputs=3, **attrs)
+    _check(op, new, num_heads=2)
+    _check(op, [new[0], *cache], num_heads=2)
 
 
 @pytest.mark.parametrize("interleaved", [0, 1])
@@ -313,3 +325,23 @@ def test_dynamically_quantised_lstm() -> None:
     inputs = [x, w, r, f32(2, 40), None, None, None, None, scales[0], zeros[0], scales[1], zeros[1]]
     _check("DynamicQuantizeLSTM", inputs, [1, 2, 3, 8, 9, 10, 11], outputs=3, hidden_size=5, direction="bidirectional",
            atol=2e-2)  # fmt: skip
+
+
+def test_what_is_not_supported_says_what_to_do() -> None:
+    x, w, b = _attention()
+    past = [f32(2, 2, 5, 16), f32(2, 2, 5, 16, seed=1)]
+    step = [*_grouped(1), *past, np.array([5, 5], I32), np.array(6, I32)]
+    grouped: dict[str, Any] = {"num_heads": 4, "kv_num_heads": 2}
+    cases: list[tuple[str, list[Any], dict[str, Any], str]] = [
+        ("Attention", [x, w, b], {"num_heads": 2, "do_rotary": 1}, "without it"),
+        ("Attention", [x, w, b, np.ones((2, 1, 5, 5), I32)], {"num_heads": 2}, r"write it as \[2, 5\] or \[2, 5, 5\]"),
+        ("GroupQueryAttention", step, {**grouped, "k_quant_type": "PER_TENSOR"}, "keep the cache in floats"),
+        ("GroupQueryAttention", step, {**grouped, "qk_output": 1}, "export the model without it"),
+        ("CDist", [f32(2, 3), f32(4, 3)], {"metric": "jaccard"}, "'euclidean' and 'sqeuclidean' are"),
+        ("FusedGemm", [f32(2, 3), f32(3, 4)], {"activation": "Mystery"}, "activation 'Mystery'"),
+        ("FusedMatMul", [f32(2, 3), f32(3, 4)], {"transBatchA": 1}, "a batch of matrices"),
+    ]
+    for op, inputs, attrs, text in cases:
+        model, feeds = one_node(op, inputs, range(6, len(inputs)), domain="com.microsoft", **attrs)
+        with pytest.raises(A1400Error, match=text):
+            ours(model, feeds)

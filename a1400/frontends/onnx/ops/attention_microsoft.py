@@ -34,7 +34,7 @@ def _self_attention(c: Ctx, projected: Value, mask: Value | None, past: Value | 
     """The output, and keys and values as one tensor [2, B, H, T, D], of the rows [B, S, 3 H D]."""
     count = c.integer("num_heads")
     q, k, v = (heads.split(c, part, count) for part in _columns(c, projected))
-    batch, _, queries, size = q.shape
+    queries, size = q.shape[2:]
     before = 0
     if past is not None:
         if past.rank != 5 or past.shape[0] != 2:
@@ -43,10 +43,8 @@ def _self_attention(c: Ctx, projected: Value, mask: Value | None, past: Value | 
         k, v = (
             c.concat([c.reshape(c.slice(past, 0, i, 1), past.shape[1:]), new], 2) for i, new in enumerate((k, v))
         )
-    total = k.shape[2]
-    added = None if mask is None else heads.key_mask(c, mask, batch, queries, total, q)
     causal = before if c.flag("unidirectional") and queries > 1 else None
-    y = heads.attend(c, q, k, v, heads.scale_of(c, size), heads.added(c, added, bias), causal)
+    y = heads.attend(c, q, k, v, heads.scale_of(c, size), _additions(c, q, k.shape[2], mask, bias), causal)
     if not c.wants(1):
         return heads.merged(c, y)
     present = c.concat([c.reshape(part, (1, *part.shape)) for part in (k, v)], 0)
@@ -119,16 +117,57 @@ def multi_head_attention(c: Ctx) -> object:
     if c.opt(6) is not None and c.opt(7) is not None:
         before = c[6].shape[2]
         k, v = c.concat([c[6], k], 2), c.concat([c[7], v], 2)
-    return _attended(c, q, k, v, c.opt(4), c.opt(5), before)
+    return _attended(c, q, k, v, _additions(c, q, k.shape[2], c.opt(4), c.opt(5)), before)
 
 
-def _attended(
-    c: Ctx, q: Value, k: Value, v: Value, mask: Value | None, bias: Value | None, before: int
-) -> object:
+def _additions(c: Ctx, q: Value, keys: int, mask: Value | None, bias: Value | None) -> Value | None:
+    """What is added to the scores of queries [B, H, S, D]."""
+    found = None if mask is None else heads.key_mask(c, mask, q.shape[0], q.shape[2], keys, q)
+    return heads.added(c, found, bias)
+
+
+def _attended(c: Ctx, q: Value, k: Value, v: Value, added: Value | None, before: int) -> object:
     """Output, keys, values, and the scores where the model reads them."""
-    batch, _, queries, size = q.shape
-    added = None if mask is None else heads.key_mask(c, mask, batch, queries, k.shape[2], q)
-    added, scale = heads.added(c, added, bias), heads.scale_of(c, size)
-    causal = before if c.flag("unidirectional") and queries > 1 else None
+    scale = heads.scale_of(c, q.shape[3])
+    causal = before if c.flag("unidirectional") and q.shape[2] > 1 else None
     y = heads.merged(c, heads.attend(c, q, k, v, scale, added, causal))
     return (y, k, v, heads.scores(c, q, k, scale, added, causal)) if c.wants(3) else (y, k, v)
+
+
+@translates("DecoderMaskedMultiHeadAttention", domain=MICROSOFT)
+def decoder_attention(c: Ctx) -> object:
+    """MultiHeadAttention of one new token per row; a shared cache takes it at the place ``past_sequence_length``."""
+    if c.opt(9) is not None:
+        raise c.unsupported(f"{c.node.op} with cache_indirection is not supported: export the model without beams")
+    if c.opt(1) is None:
+        whole = c[0] if c.opt(10) is None else c.op("add", c[0], c[10])
+        q, k, v = (heads.split(c, part, c.integer("num_heads")) for part in _columns(c, whole))
+    else:
+        q, k, v = _operands(c, c.integer("num_heads"), c.opt(10))
+    mask, bias, old = c.opt(3), c.opt(4), (c.opt(5), c.opt(6))
+    if old[0] is None or old[1] is None:
+        return _attended(c, q, k, v, _additions(c, q, k.shape[2], mask, bias), 0)
+    if not c.flag("past_present_share_buffer"):
+        k, v = c.concat([old[0], k], 2), c.concat([old[1], v], 2)
+        return _attended(c, q, k, v, _additions(c, q, k.shape[2], mask, bias), 0)
+    if c.wants(3):
+        raise c.unsupported(f"the scores of {c.node.op} over a shared cache are not supported as an output")
+    if q.shape[2] != 1:
+        raise GraphError(f"{c.node.op} over a shared cache takes one new token per row, not {q.shape[2]}")
+    keys = old[0].shape[2]
+    places, past = heads.ramp(c, keys), c.reshape(c.cast(c[7], heads.I32), ())
+    here = c.reshape(c.op("eq", places, past), (keys, 1))
+    k, v = c.op("where", here, k, old[0]), c.op("where", here, v, old[1])
+    seen = c.op("le", places, past)
+    # masks and biases count the keys up to the new one
+    added = _additions(c, q, keys, *(None if x is None else _lengthened(c, x, keys) for x in (mask, bias)))
+    return _attended(c, q, k, v, seen if added is None else c.op("where", seen, added, c.scalar(-3e38, q)), 0)
+
+
+def _lengthened(c: Ctx, x: Value, keys: int) -> Value:
+    """x with zeros behind its last axis."""
+    missing = keys - x.shape[-1]
+    if missing < 0:
+        raise GraphError(f"a mask or bias {list(x.shape)} is longer than the cache of {keys} keys")
+    low, high = (0,) * x.rank, (*(0,) * (x.rank - 1), missing)
+    return c.op("pad", x, c.scalar(0, x), low=low, high=high, mode="constant") if missing else x
