@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import ml_dtypes
 import numpy as np
 
 from a1400.backends.base import Device
+from a1400.backends.registry import all_backends, find
 from a1400.engine.model import Model
 from a1400.errors import UnsupportedOpError
 from a1400.frontends.onnx import load_onnx
-from tests.onnx_sweep.case import HALVES, Draw, Node, Sweep, Tolerance, model_of
+from tests.onnx_sweep.case import HALVES, Draw, Node, Sweep, Tolerance, model_of, sweeps
 from tests.onnx_sweep.references import NoReferenceError, expected
 
 
@@ -30,6 +33,17 @@ class Outcome:
     what: str
     seconds: float
     doubt: str = ""
+
+
+def run_cases(operator: str, numbers: Sequence[int], device: str) -> list[Outcome]:
+    """The cases ``numbers`` of ``operator`` on the device of that id, which stays open in this process."""
+    return [run_case(sweeps()[operator], number, _opened(device)) for number in numbers]
+
+
+@cache
+def _opened(device: str) -> Device:
+    info = find(None, device)
+    return all_backends()[info.backend].open(info.index)
 
 
 def run_case(declared: Sweep, number: int, device: Device) -> Outcome:

@@ -22,7 +22,12 @@ _MODES = (
 )
 
 
-@sweep("Resize", tolerance=SAMPLED, types=("float", "double", "float16", "uint8", "int8", "int32"))
+@sweep(
+    "Resize",
+    tolerance=SAMPLED,
+    doubt="places of float64 are rounded to float32",
+    types=("float", "double", "float16", "uint8", "int8", "int32"),
+)
 def resize(draw: Draw) -> Node:
     mode = draw.choose(["nearest", "linear", "cubic"] if draw.opset >= 11 else ["nearest", "linear"])
     if draw.dtype.kind in "iu" and draw.dtype != np.uint8:
@@ -57,7 +62,7 @@ def resize(draw: Draw) -> Node:
     if draw.opset >= 18 and draw.chance(0.3) and mode != "nearest" and draw.dtype == np.float32 and roi is None:
         attrs["antialias"] = 1
     # with a region and scales, the standard's text has the size shrink with the region, its reference does not
-    by_size = draw.chance(0.4) or coordinates == "tf_crop_and_resize"
+    by_size = draw.chance(0.4) or coordinates == "tf_crop_and_resize" or draw.dtype == np.float64
     if by_size:
         target = np.array([*shape[:2], *(max(int(n * s), 1) for n, s in zip(sizes, scales))], np.int64)
         arrays: list[np.ndarray | None] = [x, roi, None if draw.opset >= 13 else np.array([], np.float32), target]

@@ -156,7 +156,9 @@ def pad(draw: Draw) -> Node:
         axes = draw.axes(rank, 1)
         some = [pads[a % rank] for a in axes] + [pads[a % rank + rank] for a in axes]
         arrays[1] = np.array(some, np.int64)
-        arrays += [None] * (3 - len(arrays)) + [np.array(axes, draw.choose([np.int32, np.int64]))]
+        arrays += [None] * (3 - len(arrays)) + [
+            np.array(axes, np.int64 if min(pads) < 0 else draw.choose([np.int32, np.int64]))
+        ]
     fixed = [i for i in range(1, len(arrays)) if arrays[i] is not None]
     return Node(arrays, {"mode": mode}, constants=draw.fixed(*fixed, probability=0.7))
 

@@ -82,7 +82,22 @@ def _group(c: Ctx, x: Value, scale: Value, bias: Value, groups: int) -> Value:
     if groups < 1:
         raise GraphError(f"{groups} groups are not possible")
     eps = c.number("epsilon", 1e-5)
+    if x.dtype == np.float64:  # the kernel's statistics are float32
+        return _exact_group(c, x, scale, bias, groups, eps)
     return c.channels_first(c.op("group_norm", c.channels_last(x), scale, bias, groups=groups, eps=eps))
+
+
+def _exact_group(c: Ctx, x: Value, scale: Value, bias: Value, groups: int, eps: float) -> Value:
+    if x.rank < 2 or x.shape[1] % groups or not scale.shape == bias.shape == x.shape[1:2]:
+        raise GraphError(f"{groups} groups of {list(x.shape)} with scale {list(scale.shape)}, bias {list(bias.shape)}")
+    if not x.size:
+        return x
+    parts = c.reshape(x, (x.shape[0], groups, x.size // (x.shape[0] * groups)))
+    centred = c.op("sub", parts, c.reduce("mean", parts, (2,)))
+    variance = c.reduce("mean", c.op("mul", centred, centred), (2,))
+    y = c.op("div", centred, c.op("sqrt", c.op("add", variance, c.scalar(eps, variance))))
+    scale, bias = (c.reshape(v, (x.shape[1], *[1] * (x.rank - 2))) for v in (scale, bias))
+    return c.op("add", c.op("mul", c.reshape(y, x.shape), scale), bias)
 
 
 def _fitted(c: Ctx, parameter: Value | None, x: Value, axis: int) -> Value | None:

@@ -81,14 +81,16 @@ def deform_conv(c: Ctx) -> Value:
             for d, n in enumerate((rows, columns)):
                 line = np.arange(n) * strides[d] - low[d] + tap[d] * dilations[d]
                 base[number, d] = line.reshape((n, 1) if d == 0 else (1, n))
-        return base.astype(x.dtype)
+        return base.astype(wide)
 
     c.claim(2 * taps * rows * columns)
-    key = ("deform", kernel, tuple(strides), tuple(dilations), tuple(low), rows, columns, str(x.dtype))
+    wide = np.promote_types(x.dtype, np.float32)  # a place in an image has more digits than 16-bit floats
+    offset = c.cast(offset, wide)
+    key = ("deform", kernel, tuple(strides), tuple(dilations), tuple(low), rows, columns, str(wide))
     bent = Tensor(c.graph, c.reshape(offset, (batch * bends, taps, 2, rows, columns))) + c.table(key, make)
     # the sampler's coordinates run from -1 at the first pixel's outer edge to 1 at the last one's
-    scale = c.const(np.array([2 / height, 2 / width]).reshape(2, 1, 1), x.dtype)
-    shift = c.const(np.array([1 / height - 1, 1 / width - 1]).reshape(2, 1, 1), x.dtype)
+    scale = c.const(np.array([2 / height, 2 / width]).reshape(2, 1, 1), wide)
+    shift = c.const(np.array([1 / height - 1, 1 / width - 1]).reshape(2, 1, 1), wide)
     y, across = (
         (bent * scale + shift).slice((0, 0, d, 0, 0), (batch * bends, taps, 1, rows, columns)) for d in range(2)
     )
