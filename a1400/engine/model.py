@@ -27,6 +27,7 @@ from a1400.engine.weight_store import WeightStore
 from a1400.errors import InputError
 from a1400.frontends.errors import NeedsRun, NeedsValue
 from a1400.frontends.signature import map_parts
+from a1400.graph.draws import STATE, Draws
 from a1400.graph.graph import MAX_ELEMENTS, Graph
 from a1400.optimizer import PASSES, PRECISIONS, optimize
 
@@ -62,6 +63,7 @@ class Model:
         self._plain = all(getattr(info, "is_plain", True) for info in source.inputs.values())
         files = [n for n, info in source.inputs.items() if getattr(info, "encoded", False)]
         self._files = {part for n in files for part in (n, *map_parts(n))}
+        self._draws = Draws()
         self._plans: OrderedDict[Any, PlanEntry | Chain] = OrderedDict()
         self._recent: tuple[tuple[tuple[str, np.dtype, tuple[int, ...]], ...], PlanEntry] | None = None
         self._lock = threading.Lock()
@@ -120,7 +122,7 @@ class Model:
             found, feeds, structure = self._ready(feeds)
             while isinstance(found, Chain):
                 try:
-                    return found.run(feeds, on_device)
+                    return found.run({**feeds, STATE: self._draws.next()}, on_device)
                 except NeedsValue as need:
                     self._steer(need)
                     found, feeds, structure = self._ready(feeds)
@@ -130,6 +132,7 @@ class Model:
         else:
             structure = entry.plan.graph.results
         self._check_files(entry)
+        feeds = self._draws.fed(feeds, entry.plan.graph.inputs)
         context = entry.take()
         try:
             if structure is None:
@@ -139,6 +142,10 @@ class Model:
             raise out_of_host_memory(error) from None
         finally:
             entry.give_back(context)
+
+    def seed(self, number: int | None) -> None:
+        """Have the runs from now on draw their random numbers with ``number``; None: with a seed that nobody knows."""
+        self._draws.seed(number)
 
     def _check_files(self, entry: PlanEntry) -> None:
         if entry.maps:
@@ -419,7 +426,7 @@ class Model:
                 f"{self.name!r} runs in parts, as its shapes depend on what tensors hold, and parts are not timed one "
                 "by one; take the time of run() as a whole"
             )
-        return entry, arrays
+        return entry, dict(self._draws.fed(arrays, entry.plan.graph.inputs))
 
     def time_launches(self, feeds: Mapping[str, Any]) -> list[tuple[str, float]]:
         """(kernel, device seconds) of every launch of one run, one after the other."""

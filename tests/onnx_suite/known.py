@@ -33,6 +33,8 @@ def surprises(results: Iterable[Result]) -> list[str]:
     """What differs from the file, a line each."""
     known, found = read(), []
     for result in results:
+        if known.get(result.name) == RANDOM and result.status in ("passed", "failed"):
+            continue  # ten coins may fall as they are expected to
         if result.status == "passed" and result.name in known:
             found.append(f"{result.name} passes: take it out of {FILE.name}")
         elif result.status != "passed" and result.name not in known:

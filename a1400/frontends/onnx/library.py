@@ -172,8 +172,8 @@ def _schema(node: NodeDef, version: int) -> Any:
         return None
 
 
-#: these have a body, but it needs what the engine does not have (sequences of unknown length, random numbers)
-_UNUSABLE_BODIES = {"SequenceMap", "Bernoulli"}
+#: these have a body, but it needs what the engine does not have (sequences of unknown length)
+_UNUSABLE_BODIES = {"SequenceMap"}
 
 
 def _has_body(node: NodeDef, opsets: dict[str, int]) -> bool:

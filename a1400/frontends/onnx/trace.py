@@ -100,6 +100,7 @@ class Tracer:
         self.graph, self.training = graph, training
         self._reader, self._positions = reader, []  # type: tuple[Reader | None, list[_Position]]
         self._count = 0
+        self.drawn: dict[tuple[str, ...], int] = {}  # how often each node has drawn random numbers
         self.made = 0  # bytes of arrays made on the host
         self._host = HostWork(graph, (), ())
         self.steering = Steering(graph, {})

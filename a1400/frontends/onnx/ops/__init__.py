@@ -32,6 +32,7 @@ from a1400.frontends.onnx.ops import (  # noqa: F401 - importing a family regist
     pooling,
     quantization,
     quantized_microsoft,
+    randomness,
     recurrent,
     reduction,
     resampling,

@@ -8,6 +8,7 @@ import numpy as np
 
 from a1400.errors import GraphError
 from a1400.frontends.onnx.context import Ctx
+from a1400.frontends.onnx.ops.randomness import draw
 from a1400.frontends.onnx.ops.registry import AS_VIEW, FROM_SHAPES, translates
 from a1400.frontends.onnx.tensors import dtype_of
 from a1400.graph.graph import Value
@@ -67,8 +68,19 @@ def dropout(c: Ctx) -> object:
             ratio = c.number("ratio", 0.5)
         return c.training.dropout(c[0], ratio) if ratio else c[0]
     training = c.opset >= 12 and c.opt(2) is not None and bool(c.need_scalar(2, "the training flag"))
-    if training and (c.opt(1) is None or c.need_scalar(1, "the ratio") != 0):
-        raise c.unsupported("Dropout in training mode is random; export the model in inference mode")
+    ratio = 0.5 if c.opt(1) is None or not training else float(c.need_scalar(1, "the ratio"))
+    if training and ratio:
+        return _dropped(c, ratio)
     if not c.wants(1):
         return c[0]
     return c[0], c.expand(c.scalar(1, np.bool_ if c.opset >= 10 else c[0].dtype), c[0].shape)
+
+
+def _dropped(c: Ctx, ratio: float) -> object:
+    """Elements set to 0 with probability ``ratio``, the others scaled up, and which those are."""
+    if not 0 < ratio < 1:
+        raise GraphError(f"a dropout ratio of {ratio} is not between 0 and 1")
+    x = c[0]
+    kept = c.op("ge", draw(c, "uniform", x.shape, np.dtype(np.float32), 0.0, 1.0), c.scalar(ratio, np.float32))
+    scaled = c.op("where", kept, c.op("mul", x, c.scalar(1 / (1 - ratio), x)), c.scalar(0, x))
+    return (scaled, kept) if c.wants(1) else scaled
