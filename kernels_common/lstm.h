@@ -12,16 +12,16 @@ KERNEL_ENTRY {
         for (int block = first; block < last; block++) {
             GPTR(const T) weights = r + (d * blocks + block) * H * GATES * UNITS;
             const int unit = block * UNITS + lane;
-            float sum[GATES];
+            T_r sum[GATES];
             recurrent_sums(weights, h, inputs, 0, GATES, slice, lane, partial, sum);
             if (slice > 0 || unit >= H) continue;
-            float c = state[(d * B + row) * H + unit];
-            if (step == 0) c = has_c0 ? T_load(c0, c0_at + row * c0_b + unit) : 0.0f;
+            T_r c = state[(d * B + row) * H + unit];
+            if (step == 0) c = has_c0 ? T_load(c0, c0_at + row * c0_b + unit) : 0;
             if (step >= length) {
                 if (step == 0) {
                     state[(d * B + row) * H + unit] = c;
                     T_store(cn, cn_at + row * cn_b + unit, c);
-                    T_store(hn, hn_at + row * hn_b + unit, has_h0 ? T_load(h, unit) : 0.0f);
+                    T_store(hn, hn_at + row * hn_b + unit, has_h0 ? T_load(h, unit) : 0);
                 }
                 T_store(y, y_at + step * y_t + row * y_b + unit, 0.0f);
                 continue;
@@ -32,11 +32,11 @@ KERNEL_ENTRY {
                 sum[0] += T_load(peep, d * 3 * H + unit) * c;
                 sum[2] += T_load(peep, (d * 3 + 2) * H + unit) * c;
             }
-            const float in = recurrent_activation(sum[0], act_f, alpha_f, beta_f, clip);
-            const float forget = input_forget ? 1.0f - in : recurrent_activation(sum[2], act_f, alpha_f, beta_f, clip);
+            const T_r in = recurrent_activation(sum[0], act_f, alpha_f, beta_f, clip);
+            const T_r forget = input_forget ? 1.0f - in : recurrent_activation(sum[2], act_f, alpha_f, beta_f, clip);
             c = forget * c + in * recurrent_activation(sum[3], act_g, alpha_g, beta_g, clip);
             if (has_peep) sum[1] += T_load(peep, (d * 3 + 1) * H + unit) * c;
-            const float out = recurrent_activation(sum[1], act_f, alpha_f, beta_f, clip)
+            const T_r out = recurrent_activation(sum[1], act_f, alpha_f, beta_f, clip)
                               * recurrent_activation(c, act_h, alpha_h, beta_h, 0.0f);
             state[(d * B + row) * H + unit] = c;
             T_store(y, y_at + time * y_t + row * y_b + unit, out);

@@ -1,7 +1,7 @@
 #include "common/recurrent_activation.h"
 #include "common/recurrent_back.h"
-RECURRENT_ACTIVATION(float)
-RECURRENT_SLOPE(float)
+RECURRENT_ACTIVATION(T_r)
+RECURRENT_SLOPE(T_r)
 
 /* A work-group walks one row of the batch in one direction; thread i owns the units i, i + GROUP ...: their states, and
  * the sums over all gates that reach them.  What gates send back passes through dpre.  The frame defines all_barrier()
@@ -10,8 +10,8 @@ RECURRENT_SLOPE(float)
 #define WRITE(p, i, v) ((p)[i] = (v))
 
 /* over the units k of r's `gate`: dpre[k] * r[k][unit] */
-FN float recurrent_sum(GPTR(T) dpre, GPTR(const T) r, int H, int unit) {
-    float sum = 0.0f;
+FN T_r recurrent_sum(GPTR(T) dpre, GPTR(const T) r, int H, int unit) {
+    T_r sum = 0.0f;
     for (int k = 0; k < H; k++) sum += T_load(dpre, k) * T_load(r, k * H + unit);
     return sum;
 }
@@ -28,28 +28,28 @@ KERNEL_ENTRY {
             for (int i = tid; i < H; i += GROUP) T_store(c, STEP_ROW(time) * H + i, 0.0f);
     }
     for (int unit = tid; unit < H; unit += GROUP) {
-        state[state_at + unit] = has_dhn ? T_load(dhn, first + unit) : 0.0f;
-        state[state_at + H + unit] = has_dcn ? T_load(dcn, first + unit) : 0.0f;
+        state[state_at + unit] = has_dhn ? T_load(dhn, first + unit) : 0;
+        state[state_at + H + unit] = has_dcn ? T_load(dcn, first + unit) : 0;
         for (int step = 0; kind == 0 && step < length; step++) {
             const int at = STEP_ROW(STEP_TIME(step)) * H, pre_at = at * PARTS;
             const int before_at = step > 0 ? STEP_ROW(STEP_TIME(step - 1)) * H : -1;
-            RECURRENT_CELL(float, T_load, T_store)
+            RECURRENT_CELL(T_r, T_load, T_store)
         }
     }
     for (int step = length - 1; step >= 0; step--) {
         const int at = STEP_ROW(STEP_TIME(step)) * H, pre_at = at * PARTS;
         const int before_at = step > 0 ? STEP_ROW(STEP_TIME(step - 1)) * H : -1;
-        for (int unit = tid; unit < H; unit += GROUP) RECURRENT_BACK(float, T_load, T_store, READ, WRITE)
+        for (int unit = tid; unit < H; unit += GROUP) RECURRENT_BACK(T_r, T_load, T_store, READ, WRITE)
         all_barrier();
         if (kind == 1 && !linear) {
             for (int unit = tid; unit < H; unit += GROUP) {
-                const float sum = recurrent_sum(dpre + pre_at + 2 * H, weights + 2 * H * H, H, unit);
-                RECURRENT_RESET(float, T_load, T_store, READ, WRITE, sum)
+                const T_r sum = recurrent_sum(dpre + pre_at + 2 * H, weights + 2 * H * H, H, unit);
+                RECURRENT_RESET(T_r, T_load, T_store, READ, WRITE, sum)
             }
             all_barrier();
         }
         for (int unit = tid; unit < H; unit += GROUP) {
-            float sum = 0.0f;
+            T_r sum = 0.0f;
             for (int gate = 0; gate < STEP_GATES; gate++)
                 sum += recurrent_sum(dpre + pre_at + PART_OF(gate) * H, weights + gate * H * H, H, unit);
             state[state_at + unit] += sum;

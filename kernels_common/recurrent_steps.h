@@ -4,17 +4,17 @@
  * units x SLICES slices of the inputs.  With ONE_STEP it makes 16 units of one row for one step, without it
  * all units of one row for all steps. */
 #include "common/recurrent_activation.h"
-RECURRENT_ACTIVATION(float)
+RECURRENT_ACTIVATION(T_r)
 
 #define UNITS 16
 
 /* Sums of the gates g0 .. g1 - 1 of unit `lane` over the inputs, complete in the threads of slice 0. */
 #define RECURRENT_SUMS(NAME, P, LOAD)                                                                             \
     FN void NAME(GPTR(const T) weights, GPTR(const P) state, int inputs, int g0, int g1, int slice, int lane,     \
-                 LPTR(float) partial, float *sum) {                                                               \
+                 LPTR(T_r) partial, T_r *sum) {                                                                   \
         for (int g = g0; g < g1; g++) sum[g] = 0.0f;                                                              \
         for (int i = slice; i < inputs; i += SLICES) {                                                            \
-            const float x = LOAD(state, i);                                                                       \
+            const T_r x = LOAD(state, i);                                                                         \
             for (int g = g0; g < g1; g++) sum[g] += x * T_load(weights, (i * GATES + g) * UNITS + lane);          \
         }                                                                                                         \
         local_barrier();                                                                                          \
@@ -29,7 +29,7 @@ RECURRENT_SUMS(recurrent_sums, T, T_load)
 
 /* Where a work-group is: the row, its blocks of units first .. last - 1, the direction, and how many steps the row has. */
 #define RECURRENT_PLACE                                                                                           \
-    LOCAL_ARRAY(float, partial, SLICES * GATES * UNITS);                                                          \
+    LOCAL_ARRAY(T_r, partial, SLICES * GATES * UNITS);                                                            \
     const int lane = local_id(0) % UNITS;                                                                         \
     const int slice = local_id(0) / UNITS;                                                                        \
     const int blocks = (H + UNITS - 1) / UNITS;                                                                   \

@@ -11,16 +11,16 @@ KERNEL_ENTRY {
         for (int block = first; block < last; block++) {
             GPTR(const T) weights = r + (d * blocks + block) * H * GATES * UNITS;
             const int unit = block * UNITS + lane;
-            float sum[GATES];
+            T_r sum[GATES];
             recurrent_sums(weights, h, inputs, 0, GATES, slice, lane, partial, sum);
             if (slice > 0 || unit >= H) continue;
             if (step >= length) {
-                if (step == 0) T_store(hn, hn_at + row * hn_b + unit, has_h0 ? T_load(h, unit) : 0.0f);
+                if (step == 0) T_store(hn, hn_at + row * hn_b + unit, has_h0 ? T_load(h, unit) : 0);
                 T_store(y, y_at + step * y_t + row * y_b + unit, 0.0f);
                 continue;
             }
             sum[0] += T_load(xw, xw_at + time * xw_t + row * xw_b + unit);
-            const float out = recurrent_activation(sum[0], act_f, alpha_f, beta_f, clip);
+            const T_r out = recurrent_activation(sum[0], act_f, alpha_f, beta_f, clip);
             T_store(y, y_at + time * y_t + row * y_b + unit, out);
             if (step == length - 1) T_store(hn, hn_at + row * hn_b + unit, out);
         }

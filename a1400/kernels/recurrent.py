@@ -17,7 +17,7 @@ peep: T                 lstm: [D, 3, H] peepholes i,o,f (any buffer where has_pe
 rbh: T                  gru: [D, H], used with linear_before_reset only
 lens: i32               [B] sequence lengths, taken as T_len where larger (any buffer where has_lens is 0)
 h0 c0: T                initial state, row b at ``h0_off + b*h0_b`` (any buffer where has_h0 / has_c0 is 0: zeros)
-state: f32 (inout)      workspace between launches; lstm [D, B, H] (the cell state); gru [D, B, 2, H] (only written
+state: ACC (inout)      workspace between launches; lstm [D, B, H] (the cell state); gru [D, B, 2, H] (only written
                         when linear_before_reset is 0)
 sync: i32 (inout)       where a team keeps step: :func:`sync_size` zeros, and zeros again after the launch
 y: T (inout)            hidden state at ``y_off + t*y_t + b*y_b + j``; steps read the previous one from it; 0 beyond
@@ -31,7 +31,8 @@ phase                   gru, launches of one step with linear_before_reset 0: la
                         (candidate and update); everything else: 2
 ======================  ==============================================================================================
 
-A row of length 0 ends with its initial state.  h is kept between steps in type T, the cell state in float.
+A row of length 0 ends with its initial state.  h is kept between steps in type T, the cell state in ACC: f64 where T
+is, else f32.
 """
 
 from __future__ import annotations
@@ -43,13 +44,16 @@ import numpy as np
 from a1400 import dtypes
 from a1400.backends.base import DeviceInfo, Grid
 from a1400.kernels import recurrent_reference as ref
+from a1400.kernels.geometry import runs, runs_vectors
 from a1400.kernels.recurrent_reference import ACTIVATIONS, UNITS, pack
 from a1400.kernels.spec import Case, Data, KernelSpec, Scalars, Tunable, Tunables, Variant, params, register
 from a1400.kernels.strided import ceil_div
 
-__all__ = ["ACTIVATIONS", "GRU", "LSTM", "MOST_MEMBERS", "RNN", "UNITS", "choose_way", "pack", "sync_size"]
+__all__ = [
+    "ACTIVATIONS", "GRU", "LSTM", "MOST_MEMBERS", "RNN", "UNITS", "accumulated", "choose_way", "pack", "sync_size",
+]  # fmt: skip
 
-F32, F16, BF16 = np.dtype(np.float32), np.dtype(np.float16), dtypes.bfloat16
+F32, F64, F16, BF16 = np.dtype(np.float32), np.dtype(np.float64), np.dtype(np.float16), dtypes.bfloat16
 _ROWS = 4  # of the batch, that a work-item on a CPU takes together
 _SPREAD = 16  # as in kernels_opencl/cpu/recurrent.clh
 _TEAM_WORK = 2**14  # multiply-adds of a step that otherwise idle compute units should find in it
@@ -120,7 +124,7 @@ def _variants(name: str) -> tuple[Variant, ...]:
     alone, unused = Tunable("MEMBERS", 0, (0,), "0: no team"), Tunable("BLOCKS", 1, (1,), "1: not used")
     members = Tunable("MEMBERS", 2, (2, 4, 8, MOST_MEMBERS), "work-items that share the units of every row",
                       searched=False)  # `sync` is made for so many
-    cpu = {"backends": ("opencl",), "source": f"cpu/{name}", "vector_width": 16}
+    cpu = {"backends": ("opencl",), "source": f"cpu/{name}", "vector_width": 16, "requires": runs_vectors}
     return (
         Variant("cpu_step", "cpu", _cpu_step, (rows, blocks, step, alone), supports=_one_step,
                 **cpu),  # type: ignore[arg-type]
@@ -128,9 +132,9 @@ def _variants(name: str) -> tuple[Variant, ...]:
                 test_tunables=({"ROWS": 1},), **cpu),  # type: ignore[arg-type]
         Variant("cpu_team", "cpu", _cpu_team, (rows, unused, sequence, members), supports=_whole,
                 test_tunables=({"ROWS": 1, "MEMBERS": 4},), **cpu),  # type: ignore[arg-type]
-        Variant("gpu_step", "gpu", _gpu_step, (step, slices), supports=_one_step),
+        Variant("gpu_step", "gpu", _gpu_step, (step, slices), supports=_one_step, requires=runs),
         Variant("gpu_sequence", "gpu", _gpu_sequence, (sequence, slices), supports=_whole, min_blocks=2,
-                test_tunables=({"SLICES": 4},)),
+                test_tunables=({"SLICES": 4},), requires=runs),
     )  # fmt: skip
 
 
@@ -139,7 +143,7 @@ def _params(name: str) -> str:
     lines += {"lstm": ["in peep: T"], "gru": ["in rbh: T"], "rnn": []}[name]
     lines += ["in lens: i32", "in h0: T"]
     lines += ["in c0: T"] if name == "lstm" else []
-    lines += ["inout state: f32"] if name != "rnn" else []
+    lines += ["inout state: ACC"] if name != "rnn" else []
     lines += ["inout sync: i32", "inout y: T", "inout hn: T"]
     lines += ["inout cn: T"] if name == "lstm" else []
     lines += [f"int {n}" for n in ("step_begin", "step_end", "T_len", "D", "B", "H", "reverse", "has_lens", "has_h0")]
@@ -182,6 +186,11 @@ def scalars(name: str, length: int, batch: int, hidden: int, **given: int | floa
     return s | given
 
 
+def accumulated(name: str, dtype: np.dtype) -> dict[str, np.dtype]:
+    """The types of a call of layer ``name`` on tensors of ``dtype``."""
+    return {"T": dtype} | ({"ACC": F64 if dtype == F64 else F32} if name != "rnn" else {})
+
+
 def _case(
     name: str, label: str, length: int, batch: int, hidden: int, given: Given | None = None, *,
     dtype: np.dtype = F32, lens: tuple[int, ...] = (),
@@ -199,13 +208,13 @@ def _case(
         "hn": Data((d, batch, hidden), "T"),
     }
     if name == "lstm":
-        arrays |= {"peep": Data((d, 3, hidden), "T"), "state": Data((d, batch, hidden), "f32")}
+        arrays |= {"peep": Data((d, 3, hidden), "T"), "state": Data((d, batch, hidden), "ACC")}
         arrays |= {"c0": Data((d, batch, hidden), "T"), "cn": Data((d, batch, hidden), "T")}
     if name == "gru":
-        arrays |= {"rbh": Data((d, hidden), "T"), "state": Data((d, batch, 2, hidden), "f32")}
+        arrays |= {"rbh": Data((d, hidden), "T"), "state": Data((d, batch, 2, hidden), "ACC")}
     if d == 1:
         s |= {"y_t": 2 * batch * hidden, "y_off": batch * hidden * int(s["reverse"])}
-    return Case(label, arrays, s, {}, {"T": dtype})
+    return Case(label, arrays, s, {}, accumulated(name, dtype))
 
 
 def _cases(name: str) -> Callable[[], Iterator[Case]]:
@@ -227,6 +236,7 @@ def _cases(name: str) -> Callable[[], Iterator[Case]]:
             yield _case(name, f"both_lens{i}", 5, 6, 17, both, lens=(5, 3, 0, 1, 2, 4))
             yield _case(name, f"clip{i}", 3, 2, 16, {**state, "clip": 0.25})
             yield _case(name, f"half{i}", 3, 2, 24, e, dtype=F16)
+            yield _case(name, f"double{i}", 3, 2, 21, state, dtype=F64)
         yield _case(name, "bfloat", 3, 2, 24, dtype=BF16)
         middle = {**extra[-1], "step_begin": 2, "step_end": 3}
         yield _case(name, "middle_step", 5, 6, 70, middle)
@@ -266,9 +276,9 @@ def _declare(name: str) -> KernelSpec:
             variants=_variants(name),
             reference=_reference(name),
             cases=_cases(name),
-            types={"T": (F32, F16, BF16)},
+            types={"T": dtypes.FLOATS} | ({"ACC": (F32, F64)} if name != "rnn" else {}),
             exact=False,
-            tolerance={"f32": (1e-5, 1e-5), "f16": (4e-3, 4e-3), "bf16": (3e-2, 3e-2)},
+            tolerance={"f32": (1e-5, 1e-5), "f16": (4e-3, 4e-3), "bf16": (3e-2, 3e-2), "f64": (1e-11, 1e-11)},
             flops=lambda s: 2.0 * g * s["H"] * s["H"] * s["B"] * s["D"] * (s["step_end"] - s["step_begin"]),
             bytes=lambda s: 4.0 * g * s["H"] * s["H"] * s["D"] * (s["step_end"] - s["step_begin"]),
         )

@@ -13,7 +13,7 @@ h dy: T                 [D, T, B, H] hidden state before each step; what reaches
 lens: i32               [B] numbers of steps, taken as T_len where larger (any buffer where has_lens is 0)
 c0 dhn dcn: T           [D, B, H] first cell state, what reaches the last states (any buffer where has_... is 0: zeros)
 peep: T                 lstm: [D, 3, H] peepholes i, o, f (any buffer where has_peep is 0)
-state: f32 (inout)      [D, B, 2, H] workspace
+state: ACC (inout)      [D, B, 2, H] workspace
 dh0: T                  [D, B, H] what reaches the first hidden state
 dc0 c: T (inout)        lstm: [D, B, H], and the cell states behind each step [D, T, B, H], zeros beyond a row's length;
                         others leave them as they are
@@ -32,12 +32,13 @@ import numpy as np
 
 from a1400 import dtypes
 from a1400.backends.base import Grid
+from a1400.kernels.geometry import runs, runs_vectors
 from a1400.kernels.recurrent_gradient_reference import Walk
 from a1400.kernels.recurrent_reference import ACTIVATIONS, DEFAULT_ALPHA_BETA
 from a1400.kernels.spec import Case, Data, KernelSpec, Scalars, Tunable, Tunables, Variant, params, register
 from a1400.kernels.strided import ceil_div
 
-F32, F16, BF16 = np.dtype(np.float32), np.dtype(np.float16), dtypes.bfloat16
+F32, F64, F16, BF16 = np.dtype(np.float32), np.dtype(np.float64), np.dtype(np.float16), dtypes.bfloat16
 KINDS = ("lstm", "gru", "rnn")
 _GATES = {"lstm": 4, "gru": 3, "rnn": 1}
 _STATES = ("c0", "dhn", "dcn")
@@ -97,12 +98,12 @@ def _case(
         "h": Data((d, steps, batch, hidden), "T"), "dy": Data((d, steps, batch, hidden), "T"),
         "lens": np.array(lens or (0,), np.int32), "peep": Data((d, 3, hidden), "T"),
         **{key: Data((d, batch, hidden), "T") for key in _STATES},
-        "state": Data((d, batch, 2, hidden), "f32"),
+        "state": Data((d, batch, 2, hidden), "ACC"),
         "dc0": Data((d, batch, hidden) if lstm else (1,), "T"),
         "c": Data((d, steps, batch, hidden) if lstm else (1,), "T"),
     }  # fmt: skip
     outputs = {"dpre": ((d, steps, batch, size), "T"), "dh0": ((d, batch, hidden), "T")}
-    return Case(name, arrays, s, outputs, {"T": dtype})
+    return Case(name, arrays, s, outputs, {"T": dtype, "ACC": F64 if dtype == F64 else F32})
 
 
 def _cases() -> Iterator[Case]:
@@ -120,7 +121,7 @@ def _cases() -> Iterator[Case]:
     for i, act in enumerate(ACTIVATIONS):
         alpha, beta = (0.5, 0.1) if act == "affine" else DEFAULT_ALPHA_BETA.get(act, (0.0, 0.0))
         yield _case(act, "rnn", 2, 1, 18, {"act_f": i, "alpha_f": alpha, "beta_f": beta})
-    for dtype, label in ((F16, "half"), (BF16, "bfloat")):
+    for dtype, label in ((F16, "half"), (BF16, "bfloat"), (F64, "double")):
         yield _case(f"lstm_{label}", "lstm", 3, 2, 24, states, dtype=dtype)
         yield _case(f"gru_{label}", "gru", 2, 2, 24, {"linear": 1}, dtype=dtype)
 
@@ -135,7 +136,7 @@ _BUFFERS = """
     in peep: T
     in dhn: T
     in dcn: T
-    inout state: f32
+    inout state: ACC
     out dpre: T
     out dh0: T
     inout dc0: T
@@ -157,14 +158,15 @@ SPEC = register(
         params=params(_params()),
         variants=(
             Variant("cpu", "cpu", _cpu, (Tunable("ROWS", 4, (1, 2, 4), "rows of the batch that a work-item takes"),),
-                    ("opencl",), "cpu/recurrent_gradient", 16),
-            Variant("gpu", "gpu", _gpu, (Tunable("GROUP", 128, (32, 64, 128, 256), "threads that share units"),)),
+                    ("opencl",), "cpu/recurrent_gradient", 16, requires=runs_vectors),
+            Variant("gpu", "gpu", _gpu, (Tunable("GROUP", 128, (32, 64, 128, 256), "threads that share units"),),
+                    requires=runs),
         ),
         reference=_reference,
         cases=_cases,
-        types={"T": (F32, F16, BF16)},
+        types={"T": dtypes.FLOATS, "ACC": (F32, F64)},
         exact=False,
-        tolerance={"f32": (2e-5, 1e-5), "f16": (4e-3, 4e-3), "bf16": (3e-2, 3e-2)},
+        tolerance={"f32": (2e-5, 1e-5), "f16": (4e-3, 4e-3), "bf16": (3e-2, 3e-2), "f64": (1e-11, 1e-11)},
         flops=lambda s: 2.0 * _GATES[KINDS[int(s["kind"])]] * s["H"] * s["H"] * s["B"] * s["D"] * s["T_len"],
         bytes=lambda s: 4.0 * _GATES[KINDS[int(s["kind"])]] * s["H"] * (s["H"] + 4 * s["B"] * s["T_len"]) * s["D"],
     )

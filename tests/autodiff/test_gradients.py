@@ -21,7 +21,7 @@ WITHOUT = {"bitcast"}
 #: cases that are checked in float64 on each device, too
 DOUBLE = {
     "batch_norm", "group_norm_plain", "instance_norm", "channel_variance", "layer_norm_residual", "resize_linear",
-    "resize_nearest", "grid_sample_cubic_reflection", "grid_sample_linear_zeros",
+    "resize_nearest", "grid_sample_cubic_reflection", "grid_sample_linear_zeros", "lstm_peepholes", "gru_reset_before",
 }  # fmt: skip
 
 

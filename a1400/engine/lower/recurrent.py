@@ -19,6 +19,7 @@ from a1400.kernels import recurrent as kernel
 from a1400.kernels.gemm_pack import pack_b
 from a1400.memory.storage import Ref, View
 from a1400.ops.recurrent import GATES
+from a1400.ops.registry import wide_dtype
 
 
 def _flipped(weights: np.ndarray) -> np.ndarray:
@@ -77,7 +78,7 @@ def _walk(lw: Lowering, layer: _Layer, part: slice) -> None:
     _, w, r, _, lengths, h0, c0, peepholes = (*layer.node.inputs, *[None] * 5)[:8]
     assert w is not None and r is not None
     attrs, name, batch, hidden, y = layer.node.attrs, layer.name, layer.batch, layer.hidden, layer.y
-    gates, dtype, single = GATES[name], layer.xw.dtype, np.dtype(np.float32)
+    gates, dtype = GATES[name], layer.xw.dtype
     first, count = part.start, part.stop - part.start
     backward = {"forward": 0, "reverse": 1}.get(attrs["direction"], 2) >> first
     nothing, state_at = lw.constant(np.zeros(1, dtype)), first * batch * hidden
@@ -111,7 +112,7 @@ def _walk(lw: Lowering, layer: _Layer, part: slice) -> None:
         given["linear_before_reset"] = int(layer.linear)
     if name != "rnn":
         rows = (batch, hidden) if name == "lstm" else (batch, 2, hidden)
-        buffers["state"] = lw.temporary((count, *rows), single).ref()
+        buffers["state"] = lw.temporary((count, *rows), wide_dtype(dtype)).ref()
     per = len(attrs["activations"]) // w.shape[0]
     letters = {"lstm": "fgh", "gru": "fg", "rnn": "f"}[name]
     for letter, (act, alpha, beta) in zip(letters, attrs["activations"][first * per : (first + 1) * per], strict=True):
@@ -122,10 +123,11 @@ def _walk(lw: Lowering, layer: _Layer, part: slice) -> None:
 
 def _launch(lw: Lowering, layer: _Layer, buffers: dict[str, Ref], scalars: dict[str, int | float]) -> None:
     """All steps, in the way that is fastest on the device."""
-    name, types, count = layer.name, {"T": layer.xw.dtype}, int(scalars["D"])
+    name, count = layer.name, int(scalars["D"])
+    types = kernel.accumulated(name, layer.xw.dtype)
     way = kernel.choose_way(name, layer.steps, layer.batch, layer.hidden, count, lw.info)
     words = np.dtype(np.int32)
-    if way == "team":
+    if way == "team" and types["T"].itemsize < 8:  # whose variant has vectors of 32 bits
         members = min(lw.info.compute_units, kernel.MOST_MEMBERS)
         sync = lw.temporary((kernel.sync_size(count, layer.batch, members),), words)
         lw.copy(lw.constant(np.zeros(1, words)).expand(sync.shape), sync)
@@ -134,7 +136,7 @@ def _launch(lw: Lowering, layer: _Layer, buffers: dict[str, Ref], scalars: dict[
         )
         return
     buffers = {**buffers, "sync": lw.temporary((1,), words).ref()}
-    if way == "sequence":
+    if way != "step":
         lw.launch(name, types, buffers, scalars)
         return
     for t in range(layer.steps):

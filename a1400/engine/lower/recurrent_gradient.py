@@ -8,6 +8,7 @@ from a1400.engine.lowering import Lowering, lowers
 from a1400.graph.graph import Node, Value
 from a1400.kernels import recurrent_gradient as kernel
 from a1400.kernels.recurrent import ACTIVATIONS
+from a1400.ops.registry import wide_dtype
 
 
 @lowers("recurrent_gradient")
@@ -24,7 +25,8 @@ def _recurrent_gradient(lw: Lowering, node: Node) -> None:
     views = {name: lw.dense(value) for name, value in {"pre": pre, "r": r, "h": h, "dy": dy}.items()}
     views |= {name: nothing if value is None else lw.dense(value) for name, value in optional.items()}
     views |= {"dpre": results[0], "dh0": results[1], "lens": one if lengths is None else lw.dense(lengths)}
-    views["state"] = lw.temporary((directions, batch, 2, hidden), np.dtype(np.float32))
+    wide = wide_dtype(pre.dtype)
+    views["state"] = lw.temporary((directions, batch, 2, hidden), wide)
     for i, name in enumerate(("dc0", "c")):
         views[name] = results[2 + i] if lstm else lw.temporary((1,), pre.dtype)
     scalars = kernel.scalars(
@@ -37,4 +39,4 @@ def _recurrent_gradient(lw: Lowering, node: Node) -> None:
     for letter, (act, alpha, beta) in zip("fgh", attrs["activations"]):
         scalars |= {f"act_{letter}": ACTIVATIONS.index(act.lower()), f"alpha_{letter}": alpha, f"beta_{letter}": beta}
     buffers = {name: lw.bind(view) for name, view in views.items()}
-    lw.launch("recurrent_gradient", {"T": pre.dtype}, buffers, scalars)
+    lw.launch("recurrent_gradient", {"T": pre.dtype, "ACC": wide}, buffers, scalars)
