@@ -10,11 +10,12 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from a1400.backends.registry import list_devices as devices
-    from a1400.engine.model import Model, load
+    from a1400.engine.model import Model
+    from a1400.loading import load
     from a1400.train.trainer import Trainer
 
 _LAZY = {
-    "load": ("a1400.engine.model", "load"),
+    "load": ("a1400.loading", "load"),
     "Model": ("a1400.engine.model", "Model"),
     "Trainer": ("a1400.train.trainer", "Trainer"),
     "devices": ("a1400.backends.registry", "list_devices"),

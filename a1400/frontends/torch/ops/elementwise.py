@@ -6,10 +6,11 @@ import math
 from typing import Any
 
 import numpy as np
+import torch
 
 from a1400.frontends.torch.context import Ctx
 from a1400.frontends.torch.dtypes import promoted
-from a1400.frontends.torch.registry import translates
+from a1400.frontends.torch.registry import enter, translates
 from a1400.graph.tensor import Tensor
 from a1400.ops.registry import is_real
 
@@ -285,6 +286,15 @@ def hypot(c: Ctx, a: Tensor, b: Tensor) -> Tensor:
     ratio = small / large
     found = large * (ratio * ratio + 1).sqrt()
     return large.op("isinf").where(large, large.equal(0).where(large, found))
+
+
+def fma(c: Ctx, a: Tensor, b: Tensor, rest: Tensor) -> Tensor:
+    """``a * b + rest``."""
+    a, b, rest = c.together(a, b, rest)
+    return a * b + rest
+
+
+enter(torch.ops.prims.fma.default, fma)
 
 
 # ---- logarithms and exponentials near their zeros -----------------------------------------------------

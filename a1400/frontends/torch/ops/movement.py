@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import torch
 
 from a1400.frontends.torch.context import Ctx
-from a1400.frontends.torch.registry import translates
+from a1400.frontends.torch.registry import enter, translates
 from a1400.graph.tensor import Tensor
 
 
@@ -21,9 +22,12 @@ def same(c: Ctx, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
 
 
 @translates("_to_copy")
-def to_copy(c: Ctx, x: Tensor, **kwargs: Any) -> Tensor:
+def to_copy(c: Ctx, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
     """In another dtype."""
     return convert(x, c.dtype)
+
+
+enter(torch.ops.prims.convert_element_type.default, to_copy)
 
 
 def convert(x: Tensor, dtype: np.dtype) -> Tensor:
