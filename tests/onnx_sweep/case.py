@@ -80,6 +80,7 @@ class Node:
 class Sweep:
     """How one operator is swept: ``make`` draws the node, ``types`` are ONNX's names of the element types.
 
+    ``operator`` has the domain in front where that is not ONNX's own; the types are then all that may be drawn.
     ``variable`` is the input whose type is drawn.  ``widen`` says that the reference computes 16-bit floats in float32
     and rounds.  ``doubt`` says what the NumPy reference of the onnx package gets wrong, which then is not asked.
     """
@@ -104,7 +105,7 @@ def sweep(
     """Declare how ``operators`` are swept; the function draws the node of a case."""
 
     def register(make: Callable[[Draw], Node]) -> Callable[[Draw], Node]:
-        for operator in operators:
+        for operator in (f"{more['domain']}.{name}" if "domain" in more else name for name in operators):
             assert operator not in _SWEEPS, operator
             _SWEEPS[operator] = Sweep(operator, make, tolerance, types, **more)
         return make
@@ -120,17 +121,17 @@ def sweeps() -> dict[str, Sweep]:
 
 
 @cache
-def opsets_of(operator: str, domain: str = "") -> tuple[int, ...]:
+def opsets_of(operator: str) -> tuple[int, ...]:
     """The opsets of ``operator`` that differ, oldest first."""
-    every = [s for s in onnx.defs.get_all_schemas_with_history() if (s.name, s.domain) == (operator, domain)]
+    every = [s for s in onnx.defs.get_all_schemas_with_history() if (s.name, s.domain) == (operator, "")]
     since = {s.since_version for s in every if not s.deprecated}
-    return tuple(sorted({max(v, OLDEST) if not domain else v for v in since}))
+    return tuple(sorted({max(v, OLDEST) for v in since}))
 
 
 @cache
-def types_of(operator: str, opset: int, variable: int, domain: str = "") -> tuple[str, ...]:
+def types_of(operator: str, opset: int, variable: int) -> tuple[str, ...]:
     """ONNX's names of the element types that input ``variable`` of ``operator`` may have."""
-    schema = onnx.defs.get_schema(operator, opset, domain)
+    schema = onnx.defs.get_schema(operator, opset, "")
     text = schema.inputs[min(variable, len(schema.inputs) - 1)].type_str
     allowed = {c.type_param_str: c.allowed_type_strs for c in schema.type_constraints}.get(text, [text])
     return tuple(t.removeprefix("tensor(").removesuffix(")") for t in allowed if t.startswith("tensor("))
@@ -143,12 +144,12 @@ class Draw:
     """
 
     def __init__(self, declared: Sweep, number: int) -> None:
-        self.operator, self.domain, self.number = declared.operator, declared.domain, number
+        self.operator, self.number = declared.operator, number
         self.rng = np.random.default_rng([zlib.crc32(declared.operator.encode()), number])
-        opsets = declared.opsets or opsets_of(declared.operator, declared.domain)
+        opsets = declared.opsets or ((1,) if declared.domain else opsets_of(declared.operator))
         self.opset = opsets[-1] if self.chance(0.6) else self.choose(opsets)
         # Intel's and ONNX Runtime's common ground first: most of the cases are of the types that models have
-        allowed = types_of(declared.operator, self.opset, declared.variable, declared.domain)
+        allowed = declared.types if declared.domain else types_of(declared.operator, self.opset, declared.variable)
         types = [t for t in declared.types if t in allowed]
         assert types, f"{self.operator}-{self.opset} takes none of {declared.types}, but {allowed}"
         common = "float" if "float" in types else types[0]
@@ -157,7 +158,7 @@ class Draw:
 
     def earlier(self) -> int:
         """An earlier opset that means the same by this operator, whose newer versions take more types; 0: none."""
-        found = [v for v in opsets_of(self.operator, self.domain) if v <= self.opset]
+        found = [v for v in opsets_of(self.operator) if v <= self.opset]
         while found and found[-1] in ONLY_TYPES and len(found) > 1:
             found.pop()
         return found[-1] if found and found[-1] != self.opset else 0
@@ -260,7 +261,8 @@ def model_of(
             feeds[names[-1]] = array
     results = ["" if i in node.skip_outputs else f"y{i}" for i in range(node.outputs)]
     attrs = {k: v for k, v in node.attrs.items() if v is not None}
-    proto = onnx.helper.make_node(draw.operator, names, results, name="swept", domain=declared.domain, **attrs)
+    operator = draw.operator.rpartition(".")[2]
+    proto = onnx.helper.make_node(operator, names, results, name="swept", domain=declared.domain, **attrs)
     graph = onnx.helper.make_graph(
         [proto], "sweep", given, [onnx.ValueInfoProto(name=n) for n in results if n], fixed
     )  # fmt: skip
