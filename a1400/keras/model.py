@@ -17,6 +17,7 @@ from a1400.keras.data import Batches, sample_of, split, unpacked, weights_of_cla
 from a1400.keras.layers.models import is_graph
 from a1400.keras.network import KerasNetwork
 from a1400.keras.objects import Compiled, compiled, has_function, has_schedule, rate_of
+from a1400.keras.slots import members
 from a1400.keras.tracing import UnsupportedModel
 from a1400.keras.trainer import KerasTrainer
 from a1400.train.history import Sums
@@ -158,10 +159,10 @@ class AcceleratedModel:
     def _follow_rate(self, trainer: KerasTrainer) -> None:
         """Callbacks set the learning rate of Keras's optimizer, or a function gives it."""
         optimizer = self._model.optimizer
-        if optimizer is not None and not has_schedule(optimizer):
-            rate = rate_of(optimizer)
-            if rate != trainer.optimizer.learning_rate:
-                trainer.learning_rate = rate
+        ours = getattr(trainer.optimizer, "optimizers", (trainer.optimizer,))
+        for own, one in zip(ours, () if optimizer is None else members(optimizer)):
+            if not has_schedule(one):
+                own.learning_rate = rate_of(one)
 
     # ---- fit -----------------------------------------------------------------------------------------
     def fit(
@@ -222,7 +223,7 @@ class AcceleratedModel:
         sums, failed = Sums(), dict[str, float]()
         calls.on_epoch_begin(epoch)
         self._follow_rate(trainer)
-        watched = watched or has_function(self._model.optimizer)
+        watched = watched or any(has_function(one) for one in members(self._model.optimizer))
         with Prefetcher(iter(data)) as batches:
             for begin, batch, end in batches:
                 if begin is not None:

@@ -17,13 +17,14 @@ import numpy as np
 
 from a1400.errors import InputError
 from a1400.keras.functions import own_loss, own_metric
-from a1400.keras.slots import inner
+from a1400.keras.slots import inner, members
 from a1400.keras.tracing import UnsupportedModel
 from a1400.train import losses, metrics, optimizers, schedules
 from a1400.train.loss_scale import LossScale
 from a1400.train.losses import Loss
 from a1400.train.metrics import Metric
 from a1400.train.optimizer import Optimizer
+from a1400.train.optimizer_multi import MultiOptimizer
 from a1400.train.schedules import Schedule
 
 #: values of arguments that stand for nothing at all
@@ -135,6 +136,8 @@ def optimizer_of(given: Any) -> Optimizer:
     if not is_keras(given):
         raise InputError(f"the optimizer {_called(given)} is not one of Keras's own")
     given = inner(given)
+    if type(given).__name__ == "MultiOptimizer":  # which of them a parameter is for is known when it is built
+        return MultiOptimizer([optimizer_of(one) for one in members(given)], lambda name: 0, given.loss_scale_factor)
     kind = type(optimizers.from_name(type(given).__name__))
     rate = rate_of(given)
 

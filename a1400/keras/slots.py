@@ -42,6 +42,11 @@ def inner(optimizer: Any) -> Any:
     return getattr(optimizer, "inner_optimizer", optimizer)
 
 
+def members(optimizer: Any) -> list[Any]:
+    """The optimizers that an optimizer of Keras's is made of: itself, or those of a ``MultiOptimizer``."""
+    return list(getattr(inner(optimizer), "optimizers", (inner(optimizer),)))
+
+
 class KerasSlots:
     """The variables of ``optimizer`` that belong to the parameters of ``network``.
 
@@ -69,7 +74,8 @@ class KerasSlots:
 
     @count.setter
     def count(self, value: int) -> None:
-        self._optimizer._iterations.assign(value)
+        for optimizer in {id(o): o for o in (self._optimizer, *members(self._optimizer))}.values():
+            optimizer._iterations.assign(value)
 
     # ---- slots ---------------------------------------------------------------------------------------
     def read(self, slots: Mapping[str, Mapping[str, Any]]) -> Slots:
@@ -90,31 +96,46 @@ class KerasSlots:
             variable.assign(np.ascontiguousarray(value).reshape(shape))
 
     def _variables(self, slots: Mapping[str, Mapping[str, Any]]) -> Iterator[tuple[str, str, Any]]:
-        kind = type(self._optimizer).__name__
-        attributes, places = {**_KEPT.get(kind, {}), **_COMMON}, self._optimizer._trainable_variables_indices
         for slot, parameters in slots.items():
-            table = getattr(self._optimizer, attributes.get(slot, ""), None)
+            if not parameters:
+                continue
+            number, _, own = slot.rpartition(" ")
+            optimizer = members(self._optimizer)[int(number or 0)]
+            kind, places = type(optimizer).__name__, optimizer._trainable_variables_indices
+            table = getattr(optimizer, {**_KEPT.get(kind, {}), **_COMMON}.get(own, ""), None)
             if table is None:
                 raise InputError(
-                    f"the optimizer {kind} of Keras {keras.__version__} keeps its {slot} where it is not found; use a "
+                    f"the optimizer {kind} of Keras {keras.__version__} keeps its {own} where it is not found; use a "
                     "version of Keras that a1400 was tested with"
                 )
             for name in parameters:
                 variable = self._network.parameters.variables[name]
-                place = places.get(self._optimizer._var_key(variable))
+                place = places.get(optimizer._var_key(variable))
                 if place is not None and table[place] is not None:
                     yield slot, name, table[place]
 
     def without_decay(self) -> list[str]:
         """Parameters that the optimizer was told to leave out of weight decay."""
-        parameters = self._network.parameters.variables
-        return [name for name, variable in parameters.items() if not self._optimizer._use_weight_decay(variable)]
+        found, optimizers = [], members(self._optimizer)
+        for name, variable in self._network.parameters.variables.items():
+            number = self.member(variable) if len(optimizers) > 1 else 0
+            if not optimizers[number]._use_weight_decay(variable):
+                found.append(name)
+        return found
+
+    def member(self, variable: Any) -> int:
+        """Which of a ``MultiOptimizer``'s optimizers a variable is for; it is built."""
+        number = self._optimizer._var_to_optimizer_idx.get(self._optimizer._var_key(variable))
+        if number is None:
+            raise InputError(f"the MultiOptimizer was not built for {variable.path!r}; compile the model again")
+        return int(number)
 
     # ---- what is no slot -----------------------------------------------------------------------------
     def write_product(self, product: float) -> None:
         """Nadam's product of its momenta so far."""
-        if type(self._optimizer).__name__ == "Nadam":
-            self._optimizer._u_product.assign(product)
+        for optimizer in members(self._optimizer):
+            if type(optimizer).__name__ == "Nadam" and optimizer.built:
+                optimizer._u_product.assign(product)
 
     def read_scale(self) -> np.ndarray | None:
         """A ``LossScaleOptimizer``'s scale and steps since it changed, float32 [2]; None for other optimizers."""

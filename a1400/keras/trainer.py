@@ -7,10 +7,11 @@ from typing import Any
 import numpy as np
 
 from a1400.keras.network import KerasNetwork
-from a1400.keras.objects import Compiled
+from a1400.keras.objects import Compiled, optimizer_of
 from a1400.keras.slots import KerasSlots, Slots
 from a1400.train.binding import Batch, Binder
 from a1400.train.history import Sums
+from a1400.train.optimizer_multi import MultiOptimizer
 from a1400.train.optimizers import Nadam
 from a1400.train.trainer import Trainer
 
@@ -25,6 +26,10 @@ class KerasTrainer(Trainer):
     def __init__(self, network: KerasNetwork, compiled: Compiled, keras_optimizer: Any = None, **options: Any) -> None:
         optimizer = compiled.optimizer or "sgd"
         slots = None if keras_optimizer is None or compiled.optimizer is None else KerasSlots(keras_optimizer, network)
+        if slots is not None and isinstance(compiled.optimizer, MultiOptimizer):
+            slots.build()
+            compiled.optimizer = optimizer = optimizer_of(keras_optimizer)
+            optimizer.choose = lambda name: slots.member(network.parameters.variables[name])
         if slots is not None and compiled.optimizer is not None:
             compiled.optimizer.exclude_from_weight_decay(slots.without_decay())
         super().__init__(
@@ -114,8 +119,9 @@ class KerasTrainer(Trainer):
         self._slots.write(found)
         self._seen_slots, self._pulled_slots = self._slots.read(found), self.step
         self.count()
-        if isinstance(self.optimizer, Nadam):
-            self._slots.write_product(self.optimizer.product(self._updates))
+        for optimizer in getattr(self.optimizer, "optimizers", (self.optimizer,)):
+            if isinstance(optimizer, Nadam):
+                self._slots.write_product(optimizer.product(self._updates))
         scale = self.runner.scale_state()
         if scale is not None:
             self._slots.write_scale(scale)

@@ -16,6 +16,7 @@ import numpy as np
 from a1400.errors import InputError
 from a1400.graph.tensor import Tensor
 from a1400.train.optimizer import Optimizer, Slots, TwoMoments, adam_rate
+from a1400.train.optimizer_multi import MultiOptimizer as MultiOptimizer
 from a1400.train.optimizers_by_parameter import Adafactor, Lamb, Muon
 from a1400.train.schedules import Schedule
 

@@ -43,6 +43,10 @@ OPTIMIZERS: dict[str, Any] = {
     "Lamb": lambda: optimizers.Lamb(0.05, weight_decay=0.01),
     "Muon": lambda: optimizers.Muon(0.02, exclude_layers=["top"], weight_decay=0.1),
     "ScheduleFreeAdamW": lambda: optimizers.ScheduleFreeAdamW(0.02, warmup_steps=4),
+    "MultiOptimizer": lambda: optimizers.MultiOptimizer(optimizers.OptimizerMap(
+        optimizers.SGD(0.05, momentum=0.9, weight_decay=0.1),
+        {".*conv.*kernel": optimizers.Adam(0.02, clipnorm=0.1), ".*bias": optimizers.Nadam(Halving())},
+    )),
     "LossScaleOptimizer": lambda: optimizers.LossScaleOptimizer(
         optimizers.Adam(0.02), initial_scale=16.0, dynamic_growth_steps=3
     ),
@@ -86,7 +90,7 @@ def _variables(model: Any) -> list[np.ndarray]:
 def test_a_run_may_change_hands(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Five steps here, five in plain Keras from the file, and five here again from the next file."""
     standin.use(monkeypatch)
-    make = _model if name in ("Adafactor", "Adam", "AdamW", "Lamb", "Muon") else _small
+    make = _model if name in ("Adafactor", "Adam", "AdamW", "Lamb", "MultiOptimizer", "Muon") else _small
     plain, model = make(), make()
     model.set_weights(plain.get_weights())
     for one in (plain, model):
