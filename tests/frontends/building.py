@@ -89,7 +89,8 @@ def graph_of(model: onnx.ModelProto, feeds: Arrays) -> Graph:
     """The model traced for ``feeds``."""
     loaded = load_onnx(model.SerializeToString())
     shapes = {n: a.shape for n, a in feeds.items()}
-    values: Arrays = {}
+    # strings, files, and the keys and values of dicts
+    values = {n: a for n, a in feeds.items() if n not in loaded.inputs or loaded.inputs[n].is_text}
     for _ in range(len(feeds) + 1):
         try:
             return loaded.graph(shapes, values, lambda graph, value, _: _computed(graph, value, feeds))

@@ -152,6 +152,22 @@ def others() -> Iterator[tuple[str, onnx.ModelProto, building.Arrays]]:
         if op == "QLinearSoftmax":
             model.graph.node[0].attribute.append(onnx.helper.make_attribute("opset", 13))
         yield op, model, feeds
+    for op, made in (("RandomNormal", 0), ("RandomUniform", 0), ("RandomNormalLike", 1), ("RandomUniformLike", 1)):
+        yield op, *building.one_node(op, [f32(3)] * made, **({} if made else {"shape": [3]}))
+    yield "Bernoulli", *building.one_node("Bernoulli", [f32(3, low=0, high=1)])
+    yield "Multinomial", *building.one_node("Multinomial", [f32(2, 3)], sample_size=4)
+    region = [f32(1, 2, 5, 5), f32(1, 5, low=0, high=1)]
+    yield "MaxRoiPool", *building.one_node("MaxRoiPool", region, pooled_shape=[2, 2])
+    pairs: dict[str, Any] = {"cats_int64s": [1, 2], "cats_strings": ["a", "b"], "domain": "ai.onnx.ml"}
+    yield "CategoryMapper", *building.one_node("CategoryMapper", [building.i64(1, 2, 3)], **pairs)
+    yield "ZipMap", *building.one_node("ZipMap", [f32(2, 2)], classlabels_int64s=[4, 5], domain="ai.onnx.ml")
+    for op, key, attrs in (("CastMap", np.int64(3), {}), ("DictVectorizer", "wide", {"string_vocabulary": ["wide"]})):
+        model, _ = building.one_node(op, [f32(1)], domain="ai.onnx.ml", **attrs)
+        number = onnx.helper.make_tensor_type_proto(onnx.TensorProto.FLOAT, [])
+        kind = onnx.TensorProto.INT64 if op == "CastMap" else onnx.TensorProto.STRING
+        model.graph.input[0].type.CopyFrom(onnx.helper.make_map_type_proto(kind, number))
+        keys = np.array([key], np.int64 if op == "CastMap" else object)
+        yield op, model, {"x0{keys}": keys, "x0{values}": f32(1)}
     yield "GlobalLpPool", *building.one_node("GlobalLpPool", [f32(1, 2, 3, 3)])
     yield "SimplifiedLayerNormalization", *building.one_node("SimplifiedLayerNormalization", [f32(3, 4), f32(4)])
     nodes = [onnx.helper.make_node("Optional", ["x"], ["o"]), onnx.helper.make_node("OptionalGetElement", ["o"], ["y"])]

@@ -6,7 +6,7 @@ import numpy as np
 
 from a1400.errors import GraphError
 from a1400.frontends.onnx.context import Ctx, Dictionary
-from a1400.frontends.onnx.ops.registry import translates
+from a1400.frontends.onnx.ops.registry import DICTS, ITEMS, translates
 from a1400.frontends.onnx.ops.strings import OBJECT, numbers, written
 from a1400.graph.graph import Value
 from a1400.graph.records import Records
@@ -24,7 +24,7 @@ def _given(c: Ctx) -> tuple[np.ndarray, np.ndarray]:
     return c.need_value(item.keys, "the keys of a map"), c.need_value(item.values, "the values of a map")
 
 
-@translates("ZipMap", domain=_DOMAIN)
+@translates("ZipMap", domain=_DOMAIN, runs=ITEMS)
 def zip_map(c: Ctx) -> object:
     """A list of dicts, one for each row of [n, classes] (or for [classes]), from class to number."""
     x = c[0]
@@ -39,7 +39,7 @@ def zip_map(c: Ctx) -> object:
     return (Records(rows, keys),)
 
 
-@translates("DictVectorizer", domain=_DOMAIN)
+@translates("DictVectorizer", domain=_DOMAIN, runs=DICTS)
 def dict_vectorizer(c: Ctx) -> Value:
     """[1, n]: what the dict says for each key of the vocabulary, 0 (or an empty string) where it says nothing."""
     words, counts = c.attr("string_vocabulary", None, tuple), c.ints("int64_vocabulary")
@@ -54,7 +54,7 @@ def dict_vectorizer(c: Ctx) -> Value:
     return c.const(made)
 
 
-@translates("CastMap", domain=_DOMAIN)
+@translates("CastMap", domain=_DOMAIN, runs=DICTS)
 def cast_map(c: Ctx) -> Value:
     """[1, n]: the values of a map from int64 in the order of the keys, as strings, floats or int64.
 

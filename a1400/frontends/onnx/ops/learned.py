@@ -10,7 +10,7 @@ from a1400.errors import GraphError, InputError
 from a1400.frontends.onnx.compaction import I32, I64
 from a1400.frontends.onnx.context import Ctx, Item
 from a1400.frontends.onnx.ops.labels import places
-from a1400.frontends.onnx.ops.registry import translates
+from a1400.frontends.onnx.ops.registry import MAYBE_STRINGS, translates
 from a1400.frontends.onnx.ops.strings import OBJECT
 from a1400.frontends.onnx.spelled import spelled
 from a1400.graph.graph import Value
@@ -114,7 +114,7 @@ def feature_vectorizer(c: Ctx) -> Value:
     return c.concat([c.slice(x, 1, 0, min(n, x.shape[1])) for x, n in zip(rows, sizes)], 1)
 
 
-@translates("OneHotEncoder", domain=DOMAIN)
+@translates("OneHotEncoder", domain=DOMAIN, runs=MAYBE_STRINGS)
 def one_hot_encoder(c: Ctx) -> Value:
     """1 where an element is the category, on a new last axis; with zeros=0 every element must be one."""
     categories, words = c.ints("cats_int64s"), c.attr("cats_strings", None, tuple)
