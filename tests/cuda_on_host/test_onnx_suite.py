@@ -1,6 +1,6 @@
 """ONNX's own test-suite through the CUDA sources, the threads of a block in two orders; few cases, or all of them.
 
-``python -m tests.onnx_suite.report docs/conformance.md --device cuda-on-host`` runs all and tells of each.
+``python -m tests.onnx_suite.report --device cuda-on-host`` runs all of them.
 """
 
 from __future__ import annotations
