@@ -151,7 +151,7 @@ class Ctx:
         given = [self.graph.inputs[s] for s in sources if s not in self.graph.told]
         new = not sources <= set(self.tracer.steering.given)
         if new and all(v.size <= _STEERING.get(_kind(v), 0) for v in given):
-            raise NeedsValue(tuple(sorted(sources)), text)
+            raise NeedsValue(tuple(sorted(sources - set(self.tracer.steering.given))), text)
         return self.tracer.read(value, keep, text)
 
     def count(self, value: Value, what: str, keep: Sequence[Item]) -> int:

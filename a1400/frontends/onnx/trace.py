@@ -338,6 +338,12 @@ class Tracer:
         live = [*keep, *(item for position in self._positions for item in position.live())]
         return self._reader(self.graph, value, list(tensors(live)))
 
+    def number(self, value: int) -> Value:
+        """``value`` as an i64 constant; where parts of the graph run by themselves, one that parts alike differ in."""
+        if self._reader is None:
+            return self.graph.constant(np.array(value, np.int64))
+        return self.steering.number(value)
+
     @contextmanager
     def unread(self) -> Iterator[None]:
         """Within, whatever only a run can tell raises :class:`NeedsRun`."""
