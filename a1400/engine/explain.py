@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Any
 
 from a1400.engine.lowering import Launch
@@ -107,8 +108,8 @@ class Explanation:
             return []
         return [
             f"shapes depend on what tensors hold: {len(parts['launches'])} parts with a value read after each but the "
-            f"last, of {', '.join(map(str, parts['launches']))} launches; parts are kept by these values, "
-            f"{parts['kept']} now and {parts['limit']} at most"
+            f"last, of {_runs(parts['launches'])} launches; parts alike share a plan: {parts['kept']} plans are kept, "
+            f"and {parts['limit']} at most, more while they are small"
         ]
 
     def to_dict(self) -> dict[str, Any]:
@@ -151,3 +152,9 @@ class Explanation:
         lines += ["", "node                                     where"]
         lines += [f"{n[:40]:<40} {p['where']}  ({p['op']})" for n, p in d["placement"].items()]
         return "\n".join(lines)
+
+
+def _runs(numbers: list[int]) -> str:
+    """``3, 40 x 9, 2``: equal numbers in a row as one."""
+    groups = [(number, len(list(group))) for number, group in groupby(numbers)]
+    return ", ".join(f"{count} x {number}" if count > 1 else str(number) for number, count in groups)

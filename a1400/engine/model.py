@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 import threading
 from collections import OrderedDict
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 from os import PathLike
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
@@ -34,6 +34,7 @@ from a1400.optimizer import PASSES, PRECISIONS, optimize
 if TYPE_CHECKING:
     from a1400.profile import Profile
 
+T = TypeVar("T")
 #: plans kept per model; the least recently used goes first
 PLAN_LIMIT = 16
 #: remembered constants per model; every new shape adds some, so a model that meets endless shapes starts afresh in time
@@ -409,33 +410,48 @@ class Model:
         Plain and profiled runs alternate, ``runs`` of each after ``warmup`` of each.  The peaks are measured once per
         device and kept in the cache folder; ``calibrate`` measures them again.
         """
+        from a1400.profile.joined import joined
         from a1400.profile.measure import measure
         from a1400.profile.roofline import roofline
 
         if runs < 1 or warmup < 0:
             raise InputError(f"a profile takes at least one run and no less than no warm-up, not {runs} and {warmup}")
-        arrays = self._check(feeds)
-        entry, arrays = self._whole(arrays)
         peaks = roofline(self._device, calibrate)
-        return measure(entry, arrays, self._device, peaks, self.name, self._precision, runs, warmup)
 
-    def _whole(self, arrays: dict[str, Any]) -> tuple[PlanEntry, dict[str, Any]]:
-        entry, arrays, _ = self._ready(arrays)
-        if isinstance(entry, Chain):
-            raise InputError(
-                f"{self.name!r} runs in parts, as its shapes depend on what tensors hold, and parts are not timed one "
-                "by one; take the time of run() as a whole"
-            )
-        return entry, dict(self._draws.fed(arrays, entry.plan.graph.inputs))
+        def one(entry: PlanEntry, arrays: Mapping[str, Any]) -> Profile:
+            return measure(entry, arrays, self._device, peaks, self.name, self._precision, runs, warmup)
+
+        arrays = self._check(feeds)
+        parts = self._each(arrays, one)
+        return parts[0][1] if len(parts) == 1 else joined(parts, {name: a.shape for name, a in arrays.items()})
 
     def time_launches(self, feeds: Mapping[str, Any]) -> list[tuple[str, float]]:
         """(kernel, device seconds) of every launch of one run, one after the other."""
-        arrays = self._check(feeds)
-        entry, arrays = self._whole(arrays)
-        with entry.context() as context:
-            seconds = context.time_launches(arrays)
-        names = [f"{x.call.spec.name}/{x.call.variant.name}" for x in entry.plan.launches]
-        return list(zip(names, seconds, strict=True))
+
+        def one(entry: PlanEntry, arrays: Mapping[str, Any]) -> list[tuple[str, float]]:
+            with entry.context() as context:
+                seconds = context.time_launches(arrays)
+            names = [f"{x.call.spec.name}/{x.call.variant.name}" for x in entry.plan.launches]
+            return list(zip(names, seconds, strict=True))
+
+        return [launch for _, launches in self._each(self._check(feeds), one) for launch in launches]
+
+    def _each(
+        self, arrays: dict[str, Any], look: Callable[[PlanEntry, Mapping[str, Any]], T]
+    ) -> list[tuple[PlanEntry, T]]:
+        """The plans that a run on ``arrays`` goes through, each with what ``look`` says of it and its inputs."""
+        seen: list[tuple[PlanEntry, T]] = []
+        while True:
+            found, fed, _ = self._ready(arrays)
+            if isinstance(found, PlanEntry):
+                return [(found, look(found, dict(self._draws.fed(fed, found.plan.graph.inputs))))]
+            fed = {**fed, STATE: self._draws.next()}
+            try:
+                found.run(fed, ())  # so that all its parts are there
+                found.run(fed, (), lambda entry, given: seen.append((entry, look(entry, given))))
+                return seen
+            except NeedsValue as need:
+                self._steer(need)
 
 
 def load(

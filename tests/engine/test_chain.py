@@ -8,6 +8,7 @@ import pytest
 from onnx import TensorProto as T
 from onnx import helper
 
+from a1400.engine import chain
 from a1400.engine.chain import PART_LIMIT
 from a1400.engine.model import Model
 from a1400.frontends.onnx import load_onnx
@@ -49,14 +50,70 @@ def test_value_decides_shape(top):
     assert facts["parts"] == {"launches": facts["parts"]["launches"], "kept": 3, "limit": PART_LIMIT}
     assert len(facts["parts"]["launches"]) == 2 and facts["launches"] == top.launch_count()
     assert facts["placement"]["TopK_3"]["where"].startswith("device")
-    assert "3 now and 32 at most" in str(top.explain()) and top.memory().arena > 0
+    assert "3 plans are kept, and 32 at most" in str(top.explain()) and top.memory().arena > 0
 
 
-def test_parts_are_bounded(top):
+def test_parts_are_bounded(top, monkeypatch):
+    monkeypatch.setattr(chain, "SMALL_BYTES", 0)  # the plans here are so small that many more would be kept
     for largest in range(1, PART_LIMIT + 4):
         x, expected = _feed(largest)
         np.testing.assert_allclose(top(x), expected, rtol=1e-5)
     assert top.explain().parts()["kept"] == PART_LIMIT
+    x, expected = _feed(1)  # its last part is gone
+    np.testing.assert_allclose(top(x), expected, rtol=1e-5)
+
+
+def test_turns_of_a_loop_share_a_plan(device, monkeypatch):
+    """A decoder of 40 turns: rows looked up by what the turn before gave, noted at the turn's number."""
+    body = helper.make_graph(
+        [
+            helper.make_node("Gather", ["table", "token"], ["row"]), helper.make_node("Add", ["row", "a"], ["b"]),
+            helper.make_node("ArgMax", ["b"], ["next"], axis=1, keepdims=0),
+            helper.make_node("Unsqueeze", ["i", "first"], ["place"]),
+            helper.make_node("ScatterElements", ["notes", "place", "next"], ["more"]),
+            helper.make_node("ReduceSum", ["b"], ["s"], keepdims=0), helper.make_node("Less", ["s", "most"], ["go"]),
+        ],
+        "body",
+        [
+            helper.make_tensor_value_info(*i) for i in (
+                ("i", T.INT64, []), ("c", T.BOOL, []), ("token", T.INT64, [1]), ("a", T.FLOAT, [1, 32]),
+                ("notes", T.INT64, [64]),
+            )
+        ],
+        [
+            helper.make_tensor_value_info("go", T.BOOL, []), helper.make_tensor_value_info("next", T.INT64, [1]),
+            helper.make_tensor_value_info("b", T.FLOAT, [1, 32]), helper.make_tensor_value_info("more", T.INT64, [64]),
+        ],
+    )  # fmt: skip
+    table = np.random.default_rng(0).uniform(0, 1, (32, 32)).astype(np.float32)
+    model = _model(
+        device, [helper.make_node("Loop", ["", "", "start", "x", "none"], ["y", "sum", "notes"], body=body)],
+        [("start", T.INT64, [1]), ("x", T.FLOAT, [1, 32]), ("most", T.FLOAT, [])],
+        [("y", T.INT64), ("sum", T.FLOAT), ("notes", T.INT64)],
+        [("table", table), ("first", np.array([0])), ("none", np.zeros(64, np.int64))],
+    )  # fmt: skip
+    x, token, turns = np.zeros((1, 32), np.float32), np.array([2]), 40
+    feeds = {"start": token, "x": x, "most": np.float32(0)}
+    notes = np.zeros(64, np.int64)
+    for i in range(turns):
+        x = x + table[token]
+        token = notes[i : i + 1] = x.argmax(1)
+        if i == turns - 2:
+            feeds["most"] = np.float32(x.sum() + 0.01)
+    for _ in range(2):
+        found = model.run(feeds)
+        np.testing.assert_allclose(found["sum"], x, rtol=1e-5)
+        np.testing.assert_array_equal(found["notes"], notes)
+        monkeypatch.setattr(Model, "_plan", None)  # the second run makes no plan
+    facts = model.explain().to_dict()["parts"]
+    assert len(facts["launches"]) == turns + 1 and facts["kept"] <= 4
+    timed = model.time_launches(feeds)
+    assert len(timed) == sum(facts["launches"]) and all(seconds >= 0 for _, seconds in timed)
+    profile = model.profile(feeds, runs=1, warmup=0)
+    assert [launch.index for launch in profile.launches] == list(range(len(timed)))
+    assert {launch.kernel for launch in profile.launches} == {kernel for kernel, _ in timed}
+    ends = [launch.end for launch in profile.launches]
+    assert ends == sorted(ends) and ends[-1] <= profile.moments.end
 
 
 def test_outputs_may_stay_on_the_device_and_threads_may_share(top):

@@ -28,6 +28,17 @@ class Steering:
         # constants are kept alive, so that an id cannot come to mean another value
         self._twins: dict[int, tuple[Value, Value]] = {}
 
+    def number(self, value: int) -> Value:
+        """The constant ``value``, i64, with an input of the graph as its twin: graphs that differ in it are alike."""
+        name, array = f"number {value}", np.array(value, np.int64)
+        twin = self._graph.inputs.get(name)
+        if twin is None:
+            twin = self._graph.input(name, (), array.dtype)
+            self._graph.told[name] = self.given[name] = self._arrays[id(twin)] = array
+        constant = self._graph.constant(array)
+        self.bind(constant, twin)
+        return constant
+
     def bind(self, constant: Value, twin: Value) -> None:
         """Note that the graph computes ``constant`` as ``twin``."""
         self._twins[id(constant)] = constant, twin

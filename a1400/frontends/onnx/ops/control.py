@@ -85,7 +85,7 @@ def loop(c: Ctx) -> object:
     while going and i < trips:
         if i >= _MAX_TRIPS:
             raise c.unsupported(f"a loop of more than {_MAX_TRIPS} iterations is not supported")
-        arguments = [c.const(np.array(i, np.int64)), c.const(np.array(True)), *state]
+        arguments = [c.tracer.number(i), c.const(np.array(True)), *state]
         condition, *results = c.tracer.subgraph(body, scope, c.inner, arguments)
         state = results[: len(state)]
         for list_, value in zip(scans, results[len(state) :]):

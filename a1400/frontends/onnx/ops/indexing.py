@@ -24,7 +24,8 @@ def gather(c: Ctx) -> Value:
     """Rows by index; one constant index is a slice."""
     x, index = c[0], c[1]
     axis = c.axis(c.integer("axis", 0), x.rank)
-    if index.data is not None and index.size == 1 and x.data is None:
+    if not c.varies(index) and index.size == 1 and x.data is None:
+        assert index.data is not None
         at = int(index.data.reshape(()))
         if not -x.shape[axis] <= at < x.shape[axis]:
             raise GraphError(f"index {at} is out of range for an axis of {x.shape[axis]}")
