@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import pickle
 import random
@@ -19,13 +20,13 @@ from a1400 import config
 
 def keep_node_cases() -> None:
     """Have ``onnx.backend.test`` take them from here."""
-    import onnx.backend.test.runner
-    from onnx.backend.test.loader import load_model_tests as load
+    runner: Any = importlib.import_module("onnx.backend.test.runner")
+    load = runner.load_model_tests
 
-    def loaded(*args: Any, kind: str, **kwargs: Any) -> Any:
-        return node_cases() if kind == "node" else load(*args, kind=kind, **kwargs)
+    def loaded(kind: str) -> Any:
+        return node_cases() if kind == "node" else load(kind=kind)
 
-    onnx.backend.test.runner.load_model_tests = loaded
+    runner.load_model_tests = loaded
 
 
 def node_cases() -> list[Any]:
