@@ -23,12 +23,12 @@ def load(
 @overload
 def load(model: torch.nn.Module, example_inputs: Sequence[Any], **options: Any) -> TorchModel: ...
 def load(model: Any, *arguments: Any, **options: Any) -> Any:
-    """``load("model.onnx", ...)`` is :func:`a1400.engine.model.load`.
+    """``load("model.onnx", ...)`` is :func:`a1400.engine.model.load`, for a file's bytes and a ``ModelProto`` too.
 
     ``load(module, example_inputs, ...)`` with a ``torch.nn.Module`` is :func:`a1400.torch.export.load_module`.  Raises
     :class:`InputError` for anything else.
     """
-    if isinstance(model, (str, PathLike)):
+    if isinstance(model, (str, PathLike, bytes, bytearray, memoryview)) or hasattr(model, "SerializeToString"):
         from a1400.engine.model import load as load_file
 
         return load_file(model, *arguments, **options)
