@@ -106,6 +106,15 @@ def test_a_transposed_weight_is_packed_once_for_all_its_readers() -> None:
     assert len({id(launch.call.buffers["b"].storage) for launch in lw.launches[1:]}) == 1
 
 
+def test_packed_weights_become_panels_where_many_rows_repay_it() -> None:
+    found = {}
+    for name in ("matmul_nbits_of_many_rows", "matmul_nbits"):
+        g = Graph(name)
+        GRAPHS[name](g)
+        found[name] = {kernel.split("/")[0] for kernel in _kernels(_on_cpu(g)) if kernel.startswith("gemm")}
+    assert found == {"matmul_nbits_of_many_rows": {"gemm_packed"}, "matmul_nbits": {"gemm_nbits"}}
+
+
 def test_a_deep_product_of_few_results_is_cut_along_its_depth() -> None:
     g = Graph("deep")
     x, d = (g.input(name, (20000, 32), np.dtype(np.float32)) for name in ("x", "d"))

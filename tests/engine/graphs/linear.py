@@ -141,6 +141,19 @@ def matmul_nbits(g: Graph) -> Feeds:
 
 
 @graph
+def matmul_nbits_of_many_rows(g: Graph) -> Feeds:
+    """Packed weights that CPUs unpack into panels first: both kinds of zero points, an epilogue, whole panels only."""
+    b = Build(g)
+    x, middle = b.input(f32(70, 64)), b.const(np.float32(128))
+    weights, scales = b.const(RNG.integers(0, 256, (64, 2, 16)).astype(np.uint8)), b.const(f32(64, 2))
+    zeros = b.const(RNG.integers(0, 16, (64, 2)).astype(np.float32))
+    y = g.op("matmul_nbits", x, weights, scales, zeros, bits=4, block=32)
+    y = g.op("add", y, b.const(f32(64)))
+    wide = b.const(RNG.integers(0, 256, (32, 2, 32)).astype(np.uint8))
+    return b.out(y, g.op("matmul_nbits", y, wide, b.const(f32(32, 2)), middle, bits=8, block=32))
+
+
+@graph
 def matmul_heads(g: Graph) -> Feeds:
     """Queries, keys and values of one input, of which keys are fewer: one product, read through slices."""
     b = Build(g)
