@@ -24,6 +24,8 @@ class Window:
         self.strides = [draw.integer(1, 3) for _ in range(rank)] if draw.chance(0.4) else [1] * rank
         self.dilations = [draw.integer(1, 3) for _ in range(rank)] if dilations and draw.chance(0.3) else [1] * rank
         self.auto = draw.choose(["SAME_UPPER", "SAME_LOWER", "VALID", "NOTSET"]) if auto and draw.chance(0.3) else None
+        if self.auto:  # a step beyond the window would mean less than no padding
+            self.strides = [min(s, k) for s, k in zip(self.strides, self.kernel)]
         spans = [(k - 1) * d + 1 for k, d in zip(self.kernel, self.dilations)]
         self.pads = [0] * (2 * rank)
         if self.auto in (None, "NOTSET") and draw.chance(0.6):

@@ -128,4 +128,5 @@ def qlinear_matmul(draw: Draw) -> Node:
         draw.values(b, -128, 255, dtype=other), draw.rng.uniform(0.01, 0.03, columns).astype(np.float32),
         zero_point(draw, other, columns), np.float32(0.03 * max(k, 1) ** 0.5), zero_point(draw, draw.dtype),
     ]  # fmt: skip
-    return Node(arrays, constants=draw.fixed(1, 2, 3, 4, 5, 6, 7, probability=0.7))
+    doubt = "what it returns for sums of no terms is not set" if not k else ""
+    return Node(arrays, constants=draw.fixed(1, 2, 3, 4, 5, 6, 7, probability=0.7), doubt=doubt)

@@ -11,6 +11,7 @@ SAMPLED = Tolerance(
     rel=16.0,
     abs=32.0,
     half=2.0,
+    steps=1,
 )
 _MODES = (
     "half_pixel",
@@ -30,6 +31,8 @@ _MODES = (
 )
 def resize(draw: Draw) -> Node:
     mode = draw.choose(["nearest", "linear", "cubic"] if draw.opset >= 11 else ["nearest", "linear"])
+    if draw.dtype == np.uint8 and mode == "cubic":
+        mode = "linear"
     if draw.dtype.kind in "iu" and draw.dtype != np.uint8:
         mode = "nearest"
     rank = draw.choose([1, 2, 2, 3]) if mode == "nearest" or (draw.opset >= 11 and mode != "cubic") else 2
@@ -53,7 +56,7 @@ def resize(draw: Draw) -> Node:
         if draw.chance(0.5):
             attrs["cubic_coeff_a"] = -0.5
         attrs["exclude_outside"] = draw.integer(0, 1)
-    roi = None
+    roi, crop = None, ""
     if coordinates == "tf_crop_and_resize":
         starts = [float(np.float32(draw.rng.uniform(0, 0.4))) for _ in sizes]
         ends = [float(np.float32(draw.rng.uniform(0.6, 1.2))) for _ in sizes]
@@ -66,12 +69,14 @@ def resize(draw: Draw) -> Node:
     if by_size:
         target = np.array([*shape[:2], *(max(int(n * s), 1) for n, s in zip(sizes, scales))], np.int64)
         arrays: list[np.ndarray | None] = [x, roi, None if draw.opset >= 13 else np.array([], np.float32), target]
+        if roi is not None and any(int(t) == n for t, n in zip(target[2:], sizes)):
+            crop = "along axes that keep their size, tf_crop_and_resize leaves the region out of account"
     else:
         arrays = [x, roi, np.array([1, 1, *scales], np.float32)]
     if roi is None and draw.opset < 13:
         arrays[1] = np.array([], np.float32)
     fixed = frozenset(i for i in range(1, len(arrays)) if arrays[i] is not None)
-    doubt = ""
+    doubt = crop
     if coordinates == "align_corners" and not by_size:
         doubt = "align_corners divides by the whole size that scales lead to; ONNX's own cases, by the fraction"
     return Node(

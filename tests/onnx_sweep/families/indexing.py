@@ -6,7 +6,7 @@ import numpy as np
 
 from tests.onnx_sweep.case import EXACT, Draw, Node, Tolerance, sweep
 
-ADDED = Tolerance("the same elements added or multiplied in another order", rel=16.0, abs=16.0, half=4.0)
+ADDED = Tolerance("the same elements added or multiplied in another order", rel=16.0, abs=16.0, half=4.0, half_abs=1.0)
 
 
 def _indices(draw: Draw, shape: tuple[int, ...], size: int, negative: bool = True) -> np.ndarray:

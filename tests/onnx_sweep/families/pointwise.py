@@ -70,9 +70,7 @@ def erf(draw: Draw) -> Node:
     return Node([x], expected=lambda: [np.array([math.erf(v) for v in x.flat]).astype(x.dtype).reshape(x.shape)])
 
 
-@sweep(
-    "Celu", "Elu", "HardSigmoid", "LeakyRelu", "Selu", "Shrink", "ThresholdedRelu", "Swish", tolerance=FUNCTION
-)
+@sweep("Celu", "Elu", "HardSigmoid", "LeakyRelu", "Selu", "Shrink", "ThresholdedRelu", "Swish", tolerance=FUNCTION)
 def activations(draw: Draw) -> Node:
     names = {
         "Celu": ["alpha"], "Elu": ["alpha"], "HardSigmoid": ["alpha", "beta"], "LeakyRelu": ["alpha"],

@@ -14,6 +14,8 @@ def _windowed(draw: Draw, low: float = -1.0, high: float = 1.0) -> tuple[Window,
     channels = draw.size(max(20000 // int(np.prod(window.sizes)), 1))
     x = draw.values((draw.choose([1, 1, 2]), min(channels, 129), *window.sizes), low, high)
     attrs = window.attrs()
+    if attrs.get("auto_pad", "NOTSET") != "NOTSET":
+        attrs.pop("dilations", None)  # the sizes that follow are told wrongly by both references
     if draw.opset >= since[1] and draw.chance(0.4):
         attrs["ceil_mode"] = draw.integer(0, 1)
     return window, x, attrs
@@ -42,8 +44,6 @@ def lp_pool(draw: Draw) -> Node:
     _, x, attrs = _windowed(draw)
     if draw.chance(0.7):
         attrs["p"] = draw.integer(1, 4)
-    if str(attrs.get("auto_pad", "")).startswith("SAME"):
-        attrs.pop("dilations", None)  # both references leave them out of account there
     return Node([x], attrs)
 
 

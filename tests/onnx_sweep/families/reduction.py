@@ -24,6 +24,8 @@ def reduce(draw: Draw) -> Node:
     if name == "ReduceProd":
         low, high = (-2, 2) if whole else (0.7, 1.3)
         shape = draw.shape((0, 4), 600)
+    if name == "ReduceMean" and 0 in shape:  # the mean of nothing is not said
+        shape = tuple(max(s, 1) for s in shape)
     exact = name in ("ReduceMax", "ReduceMin")
     x = draw.values(shape, low, high, special=exact and whole)
     if whole and name in ("ReduceMean", "ReduceL2", "ReduceLogSum", "ReduceLogSumExp"):

@@ -12,7 +12,7 @@ STEPS = Tolerance(
 _GATES = {"RNN": 1, "GRU": 3, "LSTM": 4}
 
 
-@sweep("RNN", "GRU", "LSTM", tolerance=STEPS)
+@sweep("RNN", "GRU", "LSTM", tolerance=STEPS, doubt="it leaves lengths, clips and most directions out of account")
 def recurrent(draw: Draw) -> Node:
     gates = _GATES[draw.operator]
     steps, batch, width, hidden = draw.size(33), draw.choose([1, 2, 3, 7, 17]), draw.size(65), draw.size(65)
@@ -54,7 +54,8 @@ def recurrent(draw: Draw) -> Node:
         arrays.pop()
     fixed = frozenset(i for i in (1, 2, 3, 7) if i < len(arrays) and arrays[i] is not None)
     outputs = 3 if draw.operator == "LSTM" else 2
-    return Node(arrays, attrs, outputs=outputs, constants=fixed if draw.chance(0.8) else frozenset())
+    doubt = "it does not run layout 1" if layout else ""
+    return Node(arrays, attrs, outputs=outputs, constants=fixed if draw.chance(0.8) else frozenset(), doubt=doubt)
 
 
 @sweep(
@@ -69,6 +70,8 @@ def attention(draw: Draw) -> Node:
     queries, keys = (draw.choose([1, 2, 7, 16, 17, 33, 65, 129]) for _ in range(2))
     keys = queries if draw.chance(0.5) else keys
     past = draw.choose([0, 1, 16, 33]) if draw.chance(0.3) else None
+    if past is not None:  # one query and several new keys: ONNX Runtime's decoding takes the mask as absent
+        keys = queries
     total = keys + (past or 0)
     flat = draw.chance(0.3)
     attrs: dict[str, object] = {}
@@ -99,7 +102,7 @@ def attention(draw: Draw) -> Node:
         attrs["is_causal"] = 1
     if draw.chance(0.3):
         attrs["scale"] = 0.25
-    if draw.chance(0.2):
+    if draw.chance(0.2) and draw.dtype != np.float64:  # ONNX's own body, which then serves, is partly in float32
         attrs["softcap"] = 2.0
     outputs = 1
     if past is not None:

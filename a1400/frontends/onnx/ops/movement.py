@@ -40,6 +40,8 @@ def _sliced(c: Ctx, x: Value, starts: _Ints, ends: _Ints, axes: _Ints | None, st
     first, count, stride = [0] * x.rank, list(x.shape), [1] * x.rank
     for start, end, axis, step in zip(starts, ends, axes, steps):
         d = c.axis(axis, x.rank)
+        if step < 0:  # a start in front of everything is the first element here, and nothing in Python
+            start = max(start, -x.shape[d])
         begin, _, step = slice(start, end, step).indices(x.shape[d])
         count[d] = len(range(*slice(start, end, step).indices(x.shape[d])))
         first[d], stride[d] = (begin, step) if count[d] else (0, 1)
