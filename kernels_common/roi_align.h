@@ -1,23 +1,4 @@
-#define MOST_SAMPLES 32768
-
-/* How many points a bin of `step` pixels has. */
-FN int roi_points(TR_r step, int samples) {
-    const TR_r most = ceil(step);
-    if (samples > 0) return samples;
-    return most > 0 ? (most < MOST_SAMPLES ? (int)most : MOST_SAMPLES) : 0;
-}
-
-FN int roi_pixel(TR_r v) { return (int)(v < 0 ? -floor((TR_r)0.5f - v) : floor(v + (TR_r)0.5f)); }
-
-/* MaxRoiPool: bins of whole pixels, which may share some. */
-FN int roi_low(int bin, TR_r step, int start, int size) {
-    const int low = (int)floor(bin * step) + start;
-    return low < 0 ? 0 : (low < size ? low : size);
-}
-FN int roi_high(int bin, TR_r step, int start, int size) {
-    const int high = (int)ceil((bin + 1) * step) + start;
-    return high < 0 ? 0 : (high < size ? high : size);
-}
+#include "common/roi_points.h"
 
 KERNEL_ENTRY {
     const int at = group_id(0) * GROUP + local_id(0);
@@ -25,14 +6,12 @@ KERNEL_ENTRY {
     const int c = at % C, j = at / C % OW, i = at / C / OW % OH, r = at / C / OW / OH;
     const int which = image[r] < 0 ? 0 : (image[r] < B ? image[r] : B - 1);
     const int base = which * H * W * C + c;
+    const TR_r x0 = TR_load(rois, r * 4), y0 = TR_load(rois, r * 4 + 1);
+    const TR_r x1 = TR_load(rois, r * 4 + 2), y1 = TR_load(rois, r * 4 + 3);
     if (largest == 2) {
-        const int left = roi_pixel(TR_load(rois, r * 4) * scale), above = roi_pixel(TR_load(rois, r * 4 + 1) * scale);
-        const int right = roi_pixel(TR_load(rois, r * 4 + 2) * scale);
-        const int below = roi_pixel(TR_load(rois, r * 4 + 3) * scale);
-        const TR_r across = (TR_r)(right > left ? right - left + 1 : 1) / OW;
-        const TR_r down = (TR_r)(below > above ? below - above + 1 : 1) / OH;
-        const int v0 = roi_low(i, down, above, H), v1 = roi_high(i, down, above, H);
-        const int u0 = roi_low(j, across, left, W), u1 = roi_high(j, across, left, W);
+        const RoiBins across = roi_bins(x0, x1, OW, scale), down = roi_bins(y0, y1, OH, scale);
+        const int v0 = roi_low(down, i, H), v1 = roi_high(down, i, H);
+        const int u0 = roi_low(across, j, W), u1 = roi_high(across, j, W);
         T_r best = 0;
         for (int v = v0; v < v1; v++)
             for (int u = u0; u < u1; u++) {
@@ -42,39 +21,21 @@ KERNEL_ENTRY {
         T_store(y, at, best);
         return;
     }
-    const TR_r offset = half_pixel ? (TR_r)0.5f : (TR_r)0;
-    const TR_r x0 = TR_load(rois, r * 4) * scale - offset, y0 = TR_load(rois, r * 4 + 1) * scale - offset;
-    TR_r wide = TR_load(rois, r * 4 + 2) * scale - offset - x0, high = TR_load(rois, r * 4 + 3) * scale - offset - y0;
-    if (!half_pixel && !(wide > 1)) wide = 1;
-    if (!half_pixel && !(high > 1)) high = 1;
-    const TR_r step_x = wide / OW, step_y = high / OH;
-    const int rows = roi_points(step_y, samples), columns = roi_points(step_x, samples);
+    const RoiLine across = roi_line(x0, x1, OW, scale, samples, half_pixel);
+    const RoiLine down = roi_line(y0, y1, OH, scale, samples, half_pixel);
     T_r sum = 0, top = 0;
-    for (int p = 0; p < rows; p++) {
-        TR_r v = y0 + i * step_y + (p + (TR_r)0.5f) * step_y / rows;
-        const int row_inside = v >= -1 && v <= H;
-        v = v > 0 ? v : 0;
-        int v0 = row_inside ? (int)v : 0, v1 = v0 + 1;
-        if (v0 >= H - 1) {
-            v0 = v1 = H - 1;
-            v = v0;
-        }
-        const T_r down = (T_r)(v - v0);
-        for (int q = 0; q < columns; q++) {
-            TR_r u = x0 + j * step_x + (q + (TR_r)0.5f) * step_x / columns;
-            T_r points[4] = {0, 0, 0, 0};
-            if (row_inside && u >= -1 && u <= W) {
-                u = u > 0 ? u : 0;
-                int u0 = (int)u, u1 = u0 + 1;
-                if (u0 >= W - 1) {
-                    u0 = u1 = W - 1;
-                    u = u0;
-                }
-                const T_r right = (T_r)(u - u0);
-                points[0] = (1 - down) * (1 - right) * T_load(x, base + (v0 * W + u0) * C);
-                points[1] = (1 - down) * right * T_load(x, base + (v0 * W + u1) * C);
-                points[2] = down * (1 - right) * T_load(x, base + (v1 * W + u0) * C);
-                points[3] = down * right * T_load(x, base + (v1 * W + u1) * C);
+    for (int p = 0; p < down.points; p++) {
+        int v0 = 0, v1 = 0;
+        T_r v = 0;
+        const int row_inside = roi_corners(down, i, p, H, &v0, &v1, &v);
+        for (int q = 0; q < across.points; q++) {
+            int u0, u1;
+            T_r u, points[4] = {0, 0, 0, 0};
+            if (row_inside && roi_corners(across, j, q, W, &u0, &u1, &u)) {
+                points[0] = (1 - v) * (1 - u) * T_load(x, base + (v0 * W + u0) * C);
+                points[1] = (1 - v) * u * T_load(x, base + (v0 * W + u1) * C);
+                points[2] = v * (1 - u) * T_load(x, base + (v1 * W + u0) * C);
+                points[3] = v * u * T_load(x, base + (v1 * W + u1) * C);
             }
             for (int k = 0; k < 4; k++) {
                 sum += points[k];
@@ -82,6 +43,6 @@ KERNEL_ENTRY {
             }
         }
     }
-    const int count = rows * columns > 1 ? rows * columns : 1;
+    const int count = down.points * across.points > 1 ? down.points * across.points : 1;
     T_store(y, at, largest ? top : sum / count);
 }

@@ -11,6 +11,7 @@ samples                points of a bin along each axis; 0: as many as the bin ha
 largest                0: the mean of a bin's points, 1: the largest weighted corner of all of them, as ONNX says,
                        2: the largest pixel of a bin of whole ones (corners rounded, both inside; nothing inside: 0)
 half_pixel             1: pixel i has its centre at i + 0.5; 0: at i, and regions are at least one pixel wide
+dy: T, dx: T           (``roi_align_gradient``) what reaches y, and through it x; of equal largest the first takes all
 =====================  =====================================================================================
 
 He et al., "Mask R-CNN", 2017, and for whole pixels Girshick, "Fast R-CNN", 2015.
@@ -20,6 +21,7 @@ A point more than one pixel outside the image counts as 0.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from functools import partial
 from itertools import product
 
 import numpy as np
@@ -95,6 +97,45 @@ def _reference(arrays: Mapping[str, np.ndarray], s: Scalars, case: Case) -> Mapp
     return {"y": align(arrays["x"], arrays["rois"], arrays["image"], s)}
 
 
+def align_back(
+    dy: np.ndarray, x: np.ndarray, rois: np.ndarray, image: np.ndarray, s: Mapping[str, float]
+) -> np.ndarray:
+    """What reaches ``x`` through :func:`align`, float64."""
+    _, height, width, _ = x.shape
+    dx = np.zeros(x.shape)
+    for r, (x0, y0, x1, y1) in enumerate(rois.astype(np.float64)):
+        which = min(max(int(image[r]), 0), len(x) - 1)
+        source, back = x[which].astype(np.float64), dx[which]
+        sizes = dy.shape[1:3]
+        whole = s["largest"] == 2
+        if whole:
+            rows_of, columns_of = _bins(y0, y1, sizes[0], height, s), _bins(x0, x1, sizes[1], width, s)
+        (ys, _), (xs, _) = _line(y0, y1, sizes[0], s), _line(x0, x1, sizes[1], s)
+        for i, j in np.ndindex(*sizes):
+            corners = []  # (weight, row, column) of all that the bin reads
+            if whole:
+                places = product(range(height)[rows_of[i]], range(width)[columns_of[j]])
+                corners = [(1.0, v, u) for v, u in places]
+            else:
+                for a, b in product(ys[i], xs[j]):
+                    down, right = _corners(a, height), _corners(b, width)
+                    if down is None or right is None:
+                        corners += [(0.0, 0, 0)] * 4
+                        continue
+                    (v0, v1, v), (u0, u1, u) = down, right
+                    corners += [((1 - v) * (1 - u), v0, u0), ((1 - v) * u, v0, u1)]
+                    corners += [(v * (1 - u), v1, u0), (v * u, v1, u1)]
+            if s["largest"] and corners:
+                values = np.array([w * source[v, u] for w, v, u in corners])
+                for c, best in enumerate(values.argmax(0)):
+                    w, v, u = corners[best]
+                    back[v, u, c] += w * dy[r, i, j, c]
+            elif corners:
+                for w, v, u in corners:
+                    back[v, u] += w * dy[r, i, j] / (len(corners) / 4)
+    return dx
+
+
 def scalars(
     x: tuple[int, ...], rois: int, height: int, width: int, scale: float, samples: int, largest: int, half_pixel: bool
 ) -> dict[str, int | float]:
@@ -105,9 +146,14 @@ def scalars(
     }  # fmt: skip
 
 
+def _reference_back(arrays: Mapping[str, np.ndarray], s: Scalars, case: Case) -> Mapping[str, np.ndarray]:
+    return {"dx": align_back(arrays["dy"], arrays["x"], arrays["rois"], arrays["image"], s)}
+
+
 def _case(
-    name: str, x: tuple[int, ...], size: tuple[int, int], samples: int, largest: int, half_pixel: bool, t: str = "f32"
-) -> Case:
+    name: str, back: bool, x: tuple[int, ...], size: tuple[int, int], samples: int, largest: int, half_pixel: bool,
+    t: str = "f32",
+) -> Case:  # fmt: skip
     dtype = dtypes.from_short(t)
     rng = np.random.default_rng(1)
     low = rng.integers(-4, 2 * x[1], (5, 2))
@@ -116,47 +162,67 @@ def _case(
         "x": Data(x, "T"), "rois": rois, "image": rng.integers(0, x[0], 5).astype(np.int32),
     }  # fmt: skip
     values = scalars(x, 5, *size, 0.5, samples, largest, half_pixel)
-    return Case(name, arrays, values, {"y": ((5, *size, x[3]), "T")}, {"T": dtype, "TR": dtypes.from_short("f32")})
+    outputs = {"y": ((5, *size, x[3]), "T")}
+    if back:
+        arrays["dy"] = Data((5, *size, x[3]), "T")
+        outputs = {"dx": (x, "T")}
+    return Case(name, arrays, values, outputs, {"T": dtype, "TR": dtypes.from_short("f32")})
 
 
-def _cases() -> Iterator[Case]:
+def _cases(back: bool) -> Iterator[Case]:
     for largest in (0, 1):
         kind = "max" if largest else "mean"
-        yield _case(f"{kind}_fixed", (2, 9, 7, 5), (4, 2), 2, largest, True)
-        yield _case(f"{kind}_adaptive", (1, 16, 16, 3), (2, 2), 0, largest, False)
-    yield _case("whole_pixels", (2, 9, 7, 5), (4, 2), 0, 2, False)
-    yield _case("one", (1, 1, 1, 1), (1, 1), 0, False, True)
-    yield _case("half", (2, 8, 8, 4), (2, 4), 2, False, False, "f16")
+        yield _case(f"{kind}_fixed", back, (2, 9, 7, 5), (4, 2), 2, largest, True)
+        yield _case(f"{kind}_adaptive", back, (1, 16, 16, 3), (2, 2), 0, largest, False)
+    yield _case("whole_pixels", back, (2, 9, 7, 5), (4, 2), 0, 2, False)
+    yield _case("one", back, (1, 1, 1, 1), (1, 1), 0, False, True)
+    yield _case("half", back, (2, 8, 8, 4), (2, 4), 2, False, False, "f16")
+
+
+_SCALARS = """
+    int R
+    int B
+    int H
+    int W
+    int C
+    int OH
+    int OW
+    int samples
+    int largest
+    int half_pixel
+    float scale
+"""
+
+
+def _variants(*axes: str) -> tuple[Variant, ...]:
+    return (
+        Variant("any", "any", lambda s, t: per_element(int(np.prod([s[a] for a in axes])), t), GROUP,
+                requires=lambda i, t: i.fp64 or np.float64 not in (t["T"], t["TR"])),
+    )  # fmt: skip
 
 
 ROI_ALIGN = register(
     KernelSpec(
         name="roi_align",
         doc="regions of an image resampled to a fixed size, by the mean or the largest of bilinear points",
-        params=params("""
-            in x: T
-            in rois: TR
-            in image: i32
-            out y: T
-            int R
-            int B
-            int H
-            int W
-            int C
-            int OH
-            int OW
-            int samples
-            int largest
-            int half_pixel
-            float scale
-        """),
-        variants=(
-            Variant("any", "any", lambda s, t: per_element(int(s["R"] * s["OH"] * s["OW"] * s["C"]), t), GROUP,
-                    requires=lambda i, t: i.fp64 or np.float64 not in (t["T"], t["TR"])),
-        ),
+        params=params("in x: T\nin rois: TR\nin image: i32\nout y: T" + _SCALARS),
+        variants=_variants("R", "OH", "OW", "C"),
         reference=_reference,
-        cases=_cases,
+        cases=partial(_cases, False),
         types={"T": dtypes.FLOATS, "TR": dtypes.FLOATS},
         exact=False,
     )
-)  # fmt: skip
+)
+
+ROI_ALIGN_GRADIENT = register(
+    KernelSpec(
+        name="roi_align_gradient",
+        doc="what reaches an image through its resampled regions",
+        params=params("in dy: T\nin x: T\nin rois: TR\nin image: i32\nout dx: T" + _SCALARS),
+        variants=_variants("B", "H", "W", "C"),
+        reference=_reference_back,
+        cases=partial(_cases, True),
+        types={"T": dtypes.FLOATS, "TR": dtypes.FLOATS},
+        exact=False,
+    )
+)

@@ -1,10 +1,13 @@
-"""Boxes in images.
+"""Boxes in images, and classes from their pairs.
 
 ``roi_align(x [B, H, W, C], rois [R, 4], image i32 [R]; height, width, scale, samples, largest, half_pixel)`` ->
-``[R, height, width, C]``: :mod:`a1400.kernels.roi_align`.
+``[R, height, width, C]``: :mod:`a1400.kernels.roi_align`.  Its gradient, ``roi_align_gradient(g, x, rois, image)``, is
+the image's; where regions lie is taken as given, as PyTorch does.
 
 ``non_max_suppression(boxes [R, n, 4], valid i32 [R], limit i32 [1], threshold [1])`` -> i32 ``[R, n]``: 1 for the boxes
 that are kept; :mod:`a1400.kernels.non_max_suppression` tells the rule.
+
+``pairwise_coupling(r f32 [rows, k, k])`` -> ``[rows, k]``: :mod:`a1400.kernels.pairwise_coupling`.
 """
 
 from __future__ import annotations
@@ -14,9 +17,11 @@ from typing import Any
 import numpy as np
 
 from a1400.graph.graph import Value
+from a1400.graph.tensor import Tensor
 from a1400.kernels.non_max_suppression import keep_boxes
-from a1400.kernels.roi_align import align
-from a1400.ops.registry import Result, op, require, widen
+from a1400.kernels.pairwise_coupling import coupled
+from a1400.kernels.roi_align import align, align_back
+from a1400.ops.registry import Backward, Result, gradient, op, require, stepwise, widen
 
 _I32 = np.dtype(np.int32)
 
@@ -39,6 +44,7 @@ def _reference(
 
 
 op("non_max_suppression", "selection", _suppression, _reference)
+stepwise("non_max_suppression")
 
 
 def _roi_align(attrs: dict[str, Any], x: Value, rois: Value, image: Value) -> list[Result]:
@@ -54,3 +60,32 @@ def _roi_align_reference(attrs: dict[str, Any], x: np.ndarray, rois: np.ndarray,
 
 
 op("roi_align", "selection", _roi_align, _roi_align_reference)
+
+
+def _coupling(attrs: dict[str, Any], r: Value) -> list[Result]:
+    require(r.rank == 3 and r.shape[1] == r.shape[2] > 0 and r.dtype == np.float32, f"pairs of classes are not {r}")
+    return [(r.shape[:2], r.dtype)]
+
+
+op("pairwise_coupling", "selection", _coupling, lambda attrs, r: coupled(r)[0])
+
+
+def _roi_gradient(attrs: dict[str, Any], g: Value, x: Value, rois: Value, image: Value) -> list[Result]:
+    ((wanted, dtype),) = _roi_align(attrs, x, rois, image)
+    require(g.shape == wanted and g.dtype == dtype, f"roi_align's gradient of {g}, {x} and {rois}")
+    return [(x.shape, x.dtype)]
+
+
+def _roi_gradient_reference(
+    attrs: dict[str, Any], g: np.ndarray, x: np.ndarray, rois: np.ndarray, image: np.ndarray
+) -> np.ndarray:
+    return align_back(widen(g), widen(x), widen(rois), image, attrs).astype(x.dtype)
+
+
+op("roi_align_gradient", "selection", _roi_gradient, _roi_gradient_reference)
+
+
+@gradient("roi_align")
+def _roi_align_gradient(b: Backward) -> list[Tensor | None]:
+    inputs = [b.x(i).value for i in range(3)]
+    return [Tensor(b.graph, b.graph.op("roi_align_gradient", b.g.value, *inputs, **b.attrs)), None, None]

@@ -58,6 +58,7 @@ _ONE_TYPE: dict[str, Any] = {
     "scatter_nd": (0, 2), "layer_norm_gradient": (0, 1), "rms_norm_gradient": (0, 1), "softmax_gradient": "all",
     "log_softmax_gradient": "all", "channel_sums": (0, 1), "softmax_cross_entropy": "all",
     "ctc_gradient": (0, 4, 5), "conv_filter_gradient": "all", "pool_gradient": "all", "grid_sample_gradient": (0, 1),
+    "roi_align_gradient": (0, 1),
 }  # fmt: skip
 #: products: their operands are narrowed even where they lie in memory as float32
 _PRODUCTS = frozenset({

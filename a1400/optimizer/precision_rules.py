@@ -268,9 +268,9 @@ def _from_readers(node: Node, reasons: dict[int, str], exact_nodes: set[int]) ->
             _keep(reasons, own[2], STATISTICS)
     if node.op in ("grid_sample", "roi_align"):
         _keep(reasons, own[1], COORDINATES)
-    elif node.op == "grid_sample_gradient":
+    elif node.op in ("grid_sample_gradient", "roi_align_gradient"):
         _keep(reasons, own[2], COORDINATES)
-    elif node.op == "non_max_suppression":
+    elif node.op in ("non_max_suppression", "pairwise_coupling"):
         for value in own:
             _keep(reasons, value, COORDINATES)
     elif node.op in ("arg_reduce", "topk"):

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from a1400.graph.tensor import Tensor
 from tests.autodiff.cases import T, case, normal, via
 
 
@@ -108,3 +109,21 @@ for _mode, _padding, _corners in (
     ("cubic", "zeros", True), ("cubic", "reflection", True), ("cubic", "border", False),
 ):  # fmt: skip
     _sampled(_mode, _padding, _corners)
+
+
+def _regions(kind: str, largest: int, samples: int) -> None:
+    boxes = np.array([[0.3, 1.2, 4.1, 3.9], [-2.0, 0.5, 2.2, 6.5], [3.1, 2.2, 3.3, 2.4]])
+
+    def build(x: Tensor) -> Tensor:
+        rois, image = x.graph.constant(boxes, x.dtype), x.graph.constant(np.array([1, 0, 1], np.int32))
+        return x.op(
+            "roi_align", Tensor(x.graph, rois), Tensor(x.graph, image), height=2, width=3, scale=0.9, samples=samples,
+            largest=largest, half_pixel=largest < 2,
+        )  # fmt: skip
+
+    case(f"roi_align_{kind}", build, normal(2, 5, 4, 3))
+
+
+_regions("mean", 0, 0)
+_regions("largest_point", 1, 2)
+_regions("largest_pixel", 2, 0)

@@ -26,7 +26,7 @@ _TWICE = (
 _ONCE = {
     "layer_norm": "layer_norm_gradient", "rms_norm": "rms_norm_gradient", "attention": "attention_gradient",
     "pool_max_overlapping": "pool_gradient", "grid_sample_linear_zeros": "grid_sample_gradient",
-    "lstm": "recurrent_gradient",
+    "lstm": "recurrent_gradient", "roi_align_mean": "roi_align_gradient",
 }  # fmt: skip
 
 

@@ -21,10 +21,20 @@ def _suppression(lw: Lowering, node: Node) -> None:
 
 @lowers("roi_align")
 def _roi_align(lw: Lowering, node: Node) -> None:
-    x, rois, image = (v for v in node.inputs if v is not None)
-    a = node.attrs
+    _regions(lw, node, ("x", "rois", "image"), "y")
+
+
+@lowers("roi_align_gradient")
+def _roi_align_gradient(lw: Lowering, node: Node) -> None:
+    _regions(lw, node, ("dy", "x", "rois", "image"), "dx")
+
+
+def _regions(lw: Lowering, node: Node, names: tuple[str, ...], result: str) -> None:
+    operands = {name: v for name, v in zip(names, node.inputs) if v is not None}
+    x, rois, a = operands["x"], operands["rois"], node.attrs
     scalars = roi_kernel.scalars(
         x.shape, rois.shape[0], a["height"], a["width"], a["scale"], a["samples"], a["largest"], a["half_pixel"]
     )
-    buffers = {"x": lw.bind(lw.dense(x)), "rois": lw.bind(lw.dense(rois)), "image": lw.bind(lw.dense(image))}
-    lw.launch("roi_align", {"T": x.dtype, "TR": rois.dtype}, {**buffers, "y": lw.bind(lw.result(node.output))}, scalars)
+    buffers = {name: lw.bind(lw.dense(value)) for name, value in operands.items()}
+    buffers[result] = lw.bind(lw.result(node.output))
+    lw.launch(node.op, {"T": x.dtype, "TR": rois.dtype}, buffers, scalars)

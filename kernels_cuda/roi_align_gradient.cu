@@ -1,0 +1,1 @@
+#include "common/roi_align_gradient.h"
