@@ -28,8 +28,10 @@ class KerasTrainer(Trainer):
         slots = None if keras_optimizer is None or compiled.optimizer is None else KerasSlots(keras_optimizer, network)
         if slots is not None and isinstance(compiled.optimizer, MultiOptimizer):
             slots.build()
-            compiled.optimizer = optimizer = optimizer_of(keras_optimizer)
-            optimizer.choose = lambda name: slots.member(network.parameters.variables[name])
+            several = optimizer_of(keras_optimizer)
+            assert isinstance(several, MultiOptimizer)
+            several.choose = lambda name: slots.member(network.parameters.variables[name])
+            compiled.optimizer = optimizer = several
         if slots is not None and compiled.optimizer is not None:
             compiled.optimizer.exclude_from_weight_decay(slots.without_decay())
         super().__init__(

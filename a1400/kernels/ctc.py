@@ -89,7 +89,9 @@ def backward(
         a, b, whole = alpha[:, t].astype(np.float64), beta[:, :-2], np.asarray(loss, np.float64)[:, None]
         passed = inside & (t < ends)[:, None] & (a != -np.inf) & (b != -np.inf) & (whole != np.inf)
         with np.errstate(invalid="ignore"):
-            result[:, t] = -np.where(passed, np.exp(a - x[:, t] + b + whole), 0)
+            share = np.where(passed, np.exp(a - x[:, t] + b + whole), 0)
+            total = share.sum(1, keepdims=True)
+            result[:, t] = -share / np.where(total > 0, total, 1)  # 1 but for the rounding of what came in
     return result
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -65,12 +66,13 @@ class CTC(Loss):
 
     Predictions [B, T, C] are logits, targets [B, S] class numbers.  A row's labels are as many as are not ``blank``
     (which nothing but the end is filled up with), its times those where the prediction's mask [B, T] is true: the first
-    ones, all of them without a mask.  A row whose labels do not fit its times has the loss ``inf``.
+    ones, all of them without a mask.  A row whose labels do not fit its times has the loss ``inf``, or none at all with
+    ``zero_infinity``.
     """
 
-    def __init__(self, blank: int = 0, **common: Any) -> None:
+    def __init__(self, blank: int = 0, zero_infinity: bool = False, **common: Any) -> None:
         super().__init__(**common)
-        self.blank = blank
+        self.blank, self.zero_infinity = blank, zero_infinity
 
     def values(self, target: Tensor, prediction: Tensor, mask: Tensor | None = None) -> Tensor:
         """Of each row."""
@@ -87,7 +89,8 @@ class CTC(Loss):
             times = mask.cast(np.int32).sum((1,))
         else:
             raise InputError(f"the mask of CTC's logits {list(x.shape)} says which times count, not {list(mask.shape)}")
-        return ctc_loss(x, labels, times, lengths, self.blank)
+        found = ctc_loss(x, labels, times, lengths, self.blank)
+        return found.equal(math.inf).where(0.0, found) if self.zero_infinity else found
 
     def __call__(
         self, target: Tensor, prediction: Tensor, sample_weight: Tensor | None = None, mask: Tensor | None = None

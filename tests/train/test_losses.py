@@ -9,7 +9,7 @@ import pytest
 
 from a1400.autodiff import gradients
 from a1400.errors import InputError
-from a1400.graph.graph import evaluate
+from a1400.graph.graph import Graph, evaluate
 from a1400.graph.tensor import Tensor
 from a1400.train import losses
 from tests.train.reference import array, build, keras, scalar
@@ -147,6 +147,15 @@ def test_ctc_with_a_blank_and_times_of_its_own() -> None:
     unfit = losses.CTC(blank=1, reduction="none")
     found = scalar(unfit, np.array([[2, 2], [2, 9]]), np.zeros((2, 2, 4), np.float32))
     assert found[0] == np.inf and np.isnan(found[1])
+    graph = Graph()
+    x = Tensor(graph, graph.input("x", (2, 2, 4), np.dtype(np.float32)))
+    y = losses.CTC(blank=1, zero_infinity=True)(x.lift(np.array([[2, 2], [2, 1]])).cast(np.int32), x)
+    (back,) = gradients(graph, y.value, [x.value])
+    assert back is not None
+    graph.output("y", y.value)
+    graph.output("d", back)
+    made = evaluate(graph, {"x": np.zeros((2, 2, 4), np.float32)})
+    assert made["y"] > 0 and not made["d"][0].any() and made["d"][1].any() and np.isfinite(made["d"]).all()
     with pytest.raises(InputError, match=r"labels \[B, S\]"):
         scalar(losses.CTC(), labels, logits[0])
 
