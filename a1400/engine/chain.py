@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from a1400.engine.contexts import PlanEntry
+from a1400.engine.structures import assembled, parts
 from a1400.graph.alike import likeness
 from a1400.graph.extract import extract, needed
 from a1400.graph.graph import Graph, Value
@@ -99,7 +100,8 @@ class Part:
 
     ``told`` are inputs that tracing gave.  ``reads`` says that a value is to be read after it, else it is the last;
     ``kept`` are the names of what it leaves on the device, with the number of the trace's node and of its output;
-    ``nodes`` counts the nodes traced until then.
+    ``nodes`` counts the nodes traced until then; ``results`` tells of the last part what outputs are made of (see
+    :class:`Graph`).
     """
 
     key: Hashable
@@ -109,6 +111,7 @@ class Part:
     reads: bool
     kept: Mapping[str, tuple[int, int]]
     nodes: int
+    results: Mapping[str, Any] | None = None
 
 
 class _Begun(Exception):
@@ -191,13 +194,22 @@ class Chain:
     def _extend(self, walk: _Walk, begin: bool = False) -> None:
         """Trace on from where the known parts end, and run each new part as it comes.  ``planning`` is held."""
         there: dict[int, str] = {}
-        known, count = list(zip(walk.parts, walk.values)), 0
+        traced: list[Graph] = []
+        count = 0
 
         def read(graph: Graph, value: Value, more: Sequence[Value]) -> np.ndarray:
             nonlocal count
+            if not traced or traced[-1] is not graph:
+                if traced:  # the front-end found out something that makes it trace otherwise: begin as if never run
+                    with self._lock:
+                        self._parts.clear()
+                    there.clear()
+                    walk.begin()
+                traced.append(graph)
+                count = 0
             count += 1
-            if count <= len(known):
-                part, array = known[count - 1]
+            if count <= len(walk.values):
+                part, array = walk.parts[count - 1], walk.values[count - 1]
                 # should tracing ever take another way than before, what was kept is computed again
                 if part.nodes == len(graph.nodes):
                     there.update((id(graph.nodes[n].outputs[i]), name) for name, (n, i) in part.kept.items())
@@ -229,7 +241,8 @@ class Chain:
         inputs, outputs = tuple(new.inputs), tuple(new.outputs)
         told = {name: graph.told[name] for name in inputs if name in graph.told}
         key, shelved = self._shelf.take(new)
-        return Part(key, inputs, outputs, told, reads, kept, len(graph.nodes)), shelved
+        results = None if reads else graph.results
+        return Part(key, inputs, outputs, told, reads, kept, len(graph.nodes), results), shelved
 
 
 def _targets(
@@ -261,13 +274,17 @@ class _Walk:
         self, check: Callable[[PlanEntry], None], feeds: Mapping[str, Any], on_device: frozenset[str],
         visit: Visitor | None = None,
     ) -> None:  # fmt: skip
-        self._check, self._on_device, self._visit = check, on_device, visit
-        self._held = dict(feeds)
+        self._check, self._on_device, self._visit, self._feeds = check, on_device, visit, feeds
+        self.results: dict[str, Any] | None = None
+        self.begin()
+
+    def begin(self) -> None:
+        """Be where no part has run."""
+        self._held = dict(self._feeds)
         self.paths = [b""]
         self.values: list[np.ndarray] = []
         self.parts: list[Part] = []
         self.entries: list[PlanEntry] = []
-        self.results: dict[str, Any] | None = None
 
     def step(self, part: Part, shelved: Shelved) -> None:
         """Run a part and read its value."""
@@ -275,7 +292,9 @@ class _Walk:
         self._check(entry)
         held = {**self._held, **part.told} if part.told else self._held
         feeds = {name: held[ours] for name, ours in zip(shelved.inputs, part.inputs)}
-        stays = part.kept if part.reads else self._on_device
+        stays: Collection[str] = part.kept if part.reads else self._on_device
+        if part.results is not None:
+            stays = parts(part.results, stays)
         if self._visit is not None:
             self._visit(entry, feeds)
         with entry.context() as context:
@@ -284,7 +303,7 @@ class _Walk:
         self.parts.append(part)
         self.entries.append(entry)
         if not part.reads:
-            self.results = found
+            self.results = found if part.results is None else assembled(part.results, found)
             return
         value = found.pop(_READ)
         self._held.update(found)
