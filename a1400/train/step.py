@@ -265,8 +265,9 @@ class Steps:
                     made.graph.output(f"metric:{name}:{index}:{part}", tensor.value)
 
     def _bind(self, made: Forward) -> None:
-        """Let the parameters be slices of the flat states."""
-        graph, mapping = made.graph, {}
+        """Let the parameters be slices of the flat states; what only steered the gradients goes."""
+        graph = made.graph
+        mapping = {id(n.output): v for n in graph.nodes if n.op == "stop_gradient" and (v := n.inputs[0]) is not None}
         for layout in self.layouts:
             name = parameter_state(layout)
             if name not in graph.inputs:

@@ -67,6 +67,11 @@ def test_losses_metrics_and_regularizers_of_a_users_own(monkeypatch: pytest.Monk
         metrics=[closeness, keras.metrics.MeanMetricWrapper(closeness, name="near", scale=0.5), "mae"],
     )  # fmt: skip
     train_beside_keras(_vectors, x, y.astype("f"), None, optimizer="sgd", loss=Quartic(0.1, reduction="sum"))
+    accelerated = a1400.keras.accelerate(_vectors())
+    accelerated.compile("sgd", leaning)
+    accelerated.train_on_batch(x, y.astype("f"))
+    (program,) = accelerated._trainer.runner._programs.values()
+    assert not any(node.op == "stop_gradient" for node in program.graph.nodes)  # nothing would be fused across it
 
 
 class Hits(keras.metrics.Metric):
