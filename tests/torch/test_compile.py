@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-import a1400.torch  # noqa: F401 - registers the backend
+import a1400.torch
 from a1400.backends.base import Device
 from a1400.torch.compiled import CompiledGraph
 from a1400.torch.options import Options

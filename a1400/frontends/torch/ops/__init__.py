@@ -5,6 +5,7 @@ from a1400.frontends.torch.ops import (  # noqa: F401 - importing a family regis
     attention,
     convolution,
     creation,
+    distances,
     elementwise,
     indexing,
     linear,
@@ -15,4 +16,5 @@ from a1400.frontends.torch.ops import (  # noqa: F401 - importing a family regis
     reduction,
     sampling,
     shapes,
+    special,
 )

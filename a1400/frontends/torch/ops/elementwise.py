@@ -332,6 +332,13 @@ def exp2(c: Ctx, x: Tensor) -> Tensor:
     return x.filled(2.0).op("pow", x)
 
 
+@translates("ldexp.Tensor")
+def ldexp(c: Ctx, x: Tensor, exponent: Tensor) -> Tensor:
+    """x * 2**exponent."""
+    exponent = exponent.cast(c.dtype)
+    return x.cast(c.dtype) * exponent.filled(2.0).op("pow", exponent)
+
+
 @translates("erfc")
 def erfc(c: Ctx, x: Tensor) -> Tensor:
     """1 - erf(x)."""

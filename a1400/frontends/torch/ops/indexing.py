@@ -220,3 +220,26 @@ def masked_scatter(c: Ctx, x: Tensor, mask: Tensor, source: Tensor) -> Tensor:
     number = flat.cast(np.int64).op("cumulate", kind="sum", axis=0, exclusive=True, reverse=False)
     taken = source.cast(x.dtype).reshape((source.value.size,)).op("gather", number, axis=0)
     return flat.where(taken, x.reshape(flat.shape)).reshape(x.shape)
+
+
+@translates("put")
+def put(c: Ctx, x: Tensor, index: Tensor, source: Tensor, accumulate: bool = False) -> Tensor:
+    """Elements written, or added, to places of the tensor laid out in a row."""
+    count = index.value.size
+    flat, places = x.reshape((x.value.size,)), _long(index).reshape((count,))
+    values = source.cast(x.dtype).reshape((count,))
+    kind = "add" if accumulate else "none"
+    return flat.op("scatter_elements", places, values, axis=0, reduction=kind).reshape(x.shape)
+
+
+@translates("index_reduce")
+def index_reduce(
+    c: Ctx, x: Tensor, axis: int, index: Tensor, source: Tensor, reduce: str, *, include_self: bool = True
+) -> Tensor:
+    """Slices combined with those of an axis."""
+    if not x.rank:
+        return scatter_reduce(c, x, 0, index.reshape(()), source.reshape(()), reduce, include_self=include_self)
+    axis %= x.rank
+    beside = tuple(index.value.size if d == axis else 1 for d in range(x.rank))
+    wide = _long(index).reshape(beside).expand(source.shape)
+    return scatter_reduce(c, x, axis, wide, source, reduce, include_self=include_self)

@@ -169,7 +169,7 @@ def split(c: Ctx, x: Tensor, size: int, axis: int = 0) -> list[Tensor]:
     return split_with_sizes(c, x, [min(size, length - s) for s in range(0, length, size)] or [0], axis)
 
 
-@translates("unbind.int")
+@translates("unbind.int", "unbind_copy.int")
 def unbind(c: Ctx, x: Tensor, axis: int = 0) -> list[Tensor]:
     """Every element of an axis."""
     return [select(c, x, axis, i) for i in range(x.shape[axis % x.rank])]

@@ -128,7 +128,40 @@ def _adaptive_pools(n: int) -> None:
         return c.back(lambda t: pooled(t, coming.shape[-n:]), x, coming)
 
 
+def _adaptive_max_pools(n: int) -> None:
+    @translates(f"adaptive_max_pool{n}d")
+    def forward(c: Ctx, x: Tensor, out: Sequence[int]) -> tuple[Tensor, Tensor]:
+        """By gathering each axis' windows, filled up with a copy of their last element."""
+        sizes, first = x.shape[-n:], x.rank - n
+        places = np.arange(math.prod(sizes), dtype=np.int64).reshape(sizes)
+        windows = x
+        for d, (size, o) in enumerate(zip(sizes, out)):
+            starts = [i * size // o for i in range(o)]
+            ends = [-(-(i + 1) * size // o) for i in range(o)]
+            taps = max(b - a for a, b in zip(starts, ends))
+            index = np.minimum(np.asarray(starts)[:, None] + np.arange(taps), np.asarray(ends)[:, None] - 1)
+            windows = c.op("gather", windows, c.constant(index.astype(np.int64)), axis=first + 2 * d)
+            places = np.take(places, index, axis=2 * d)
+        order = [*range(0, 2 * n, 2), *range(1, 2 * n, 2)]  # all windows' numbers, then all their taps
+        count = math.prod(places.shape[1::2])
+        flat = windows.transpose([*range(first), *(first + d for d in order)]).reshape((*x.shape[:first], *out, count))
+        table = np.ascontiguousarray(places.transpose(order)).reshape((math.prod(out), count))
+        best = flat.argmax(-1)
+        rows = np.arange(math.prod(out), dtype=np.int64).reshape(tuple(out)) * count
+        found = c.constant(table.reshape(-1)).op("gather", best + c.constant(rows), axis=0)
+        return flat.max((flat.rank - 1,)), found
+
+    @translates(f"adaptive_max_pool{n}d_backward")
+    def backward(c: Ctx, coming: Tensor, x: Tensor, indices: Tensor) -> Tensor:
+        lead, size = math.prod(x.shape[:-n]), math.prod(x.shape[-n:])
+        rows = (lead, math.prod(coming.shape[-n:]))
+        zeros = c.full((lead, size), 0, coming.dtype)
+        places, values = indices.reshape(rows), coming.reshape(rows)
+        return zeros.op("scatter_elements", places, values, axis=1, reduction="add").reshape(x.shape)
+
+
 for _n in (2, 3):
+    _adaptive_max_pools(_n)
     _max_pools(_n)
     _average_pools(_n)
     _adaptive_pools(_n)

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from a1400.dtypes import limits
 from a1400.frontends.torch.context import Ctx
 from a1400.frontends.torch.ops.elementwise import truth
 from a1400.frontends.torch.registry import translates
@@ -233,3 +234,33 @@ def sort_stable(
 ) -> tuple[Tensor, Tensor]:
     """As :func:`sort`."""
     return sort(c, x, dim, descending)
+
+
+#: an axis this long or shorter has its running extremes taken by comparing all pairs
+_PAIRS = 2048
+
+
+def _running(name: str, kind: str) -> None:
+    @translates(name)
+    def translate(c: Ctx, x: Tensor, axis: int) -> tuple[Tensor, Tensor]:
+        if not x.rank:
+            return x, c.full((), 0, np.int64)
+        axis %= x.rank
+        size = x.shape[axis]
+        if size > _PAIRS:
+            raise c.refuse(f"along an axis longer than {_PAIRS} it is not supported")
+        low, high = limits(x.dtype)
+        worst = (-math.inf if kind == "max" else math.inf) if is_real(x.dtype) else (low if kind == "max" else high)
+        last = x.transpose([*(d for d in range(x.rank) if d != axis), axis])
+        seen = c.constant(np.tril(np.ones((size, size), bool)))
+        pairs = seen.where(last.expand_dims(last.rank - 1), last.lift(worst).expand((1,)))
+        values = pairs.reduce(kind, (pairs.rank - 1,))
+        places = pairs.op(
+            "arg_reduce", kind=f"arg{kind}", axis=pairs.rank - 1, keepdims=False, select_last=True
+        )
+        back = [*range(axis), x.rank - 1, *range(axis, x.rank - 1)]
+        return values.transpose(back), places.transpose(back)
+
+
+_running("cummax", "max")
+_running("cummin", "min")
