@@ -276,6 +276,21 @@ def test_small_numerics() -> None:
         _check("CropAndResize", crops, [3], mode=mode, extrapolation_value=0.5)
 
 
+@pytest.mark.parametrize("both", [0, 1])
+def test_relative_positions(both: int) -> None:
+    """T5's own formula, over the table as the optimizer stores it: transposed under its old shape."""
+    torch = pytest.importorskip("torch")
+    from transformers.models.t5.modeling_t5 import T5Attention
+
+    ahead = torch.arange(40)[None, :] - torch.arange(30)[:, None]
+    places = T5Attention._relative_position_bucket(ahead, bool(both), 16, 20).numpy()
+    table = f32(16, 3)
+    inputs = [table.T.copy().reshape(16, 3), np.array(30), np.array(40)]
+    model, feeds = one_node("RelativePositionBias", inputs, [1, 2], domain="com.microsoft", max_distance=20,
+                            is_bidirectional=both)  # fmt: skip
+    check(model, feeds, by=lambda *_: [table[places].transpose(2, 0, 1)[None]])
+
+
 def test_of_gpus_only_small() -> None:
     """Operators without a CPU kernel in ONNX Runtime, against their definition."""
     x = ints(2, 3, 4, dtype=np.int8)

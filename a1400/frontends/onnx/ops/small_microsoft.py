@@ -196,6 +196,30 @@ def murmur_hash(c: Ctx) -> Value:
     return h if c.flag("positive", True) else c.op("bitcast", h, to=I32)
 
 
+@translates("RelativePositionBias", domain=MICROSOFT)
+def relative_position_bias(c: Ctx) -> Value:
+    """T5's bias [1, heads, Q, K] of how far keys lie from queries, in buckets that grow with the distance."""
+    buckets, count = c[0].shape if c[0].rank == 2 else (0, 0)
+    queries, keys = (int(c.need_scalar(i, "the length")) for i in (1, 2))
+    both, furthest = c.flag("is_bidirectional"), c.integer("max_distance")
+    sides = 2 if both else 1
+    near = buckets // sides // 2  # distances below have a bucket each
+    if near < 1 or buckets % sides or furthest <= near or min(queries, keys) < 1:
+        raise GraphError(f"{list(c[0].shape)} buckets do not fit distances up to {furthest}")
+
+    def make() -> np.ndarray:
+        ahead = np.arange(keys) - np.arange(queries)[:, None]
+        distance = np.abs(ahead) if both else np.maximum(-ahead, 0)
+        each = buckets // sides
+        steps = np.log(np.maximum(distance, 1).astype(np.float32) / near) / np.log(furthest / near) * (each - near)
+        place = np.where(distance < near, distance, np.minimum(near + steps.astype(np.int64), each - 1))
+        return place + (each * (ahead > 0) if both else 0)
+
+    places = c.table(("t5 buckets", queries, keys, buckets, furthest, both), make)
+    table = c.reshape(c[0], (count, buckets))  # declared as its transpose, but stored head by head
+    return c.reshape(c.op("gather", table, places, axis=1), (1, count, queries, keys))
+
+
 @translates("CropAndResize", domain=MICROSOFT)
 def crop_and_resize(c: Ctx) -> Value:
     """Boxes [R, 4] (y1, x1, y2, x2 in parts of the image's last row and column) of chosen images, at one size."""
