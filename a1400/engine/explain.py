@@ -17,7 +17,8 @@ class Explanation:
     """The story of one run's plans, several where a model runs in parts; ``str()`` is a table for people,
     :meth:`to_dict` the same for programs.
 
-    ``kept`` is, for a model in parts, how many parts are kept and how many at most.
+    ``kept`` is, for a model in parts, how many plans of parts are kept and how many at most; ``made`` says the same of
+    the plans for different shapes.
     """
 
     model: str
@@ -26,6 +27,7 @@ class Explanation:
     plans: Sequence[Plan]
     precision: str = "fp32"
     kept: tuple[int, int] | None = None
+    made: tuple[int, int] = (1, 1)
 
     @property
     def launches(self) -> list[Launch]:
@@ -128,6 +130,7 @@ class Explanation:
             "precision": self.precision_facts(),
             "passes": [entry for plan in self.plans for entry in plan.report.to_dict()],
             "kernels": dict(launches.most_common()),
+            "plans": {"kept": self.made[0], "limit": self.made[1]},
             "parts": self.parts(),
             "placement": {n: {"op": self.model_nodes[n], "where": place} for n, place in placement.items()},
         }
@@ -138,6 +141,7 @@ class Explanation:
             f"{d['model']} on {d['device']}",
             f"{d['nodes_in_model']} model nodes -> {d['nodes_after_optimization']} nodes -> "
             f"{d['launches']} launches of {d['programs']} programs",
+            f"each set of input shapes has a plan: {self.made[0]} plans are kept, {self.made[1]} at most",
             "where the model's nodes run: " + ", ".join(f"{k} {n}" for k, n in d["places"].items()),
             self._precision_text(),
             *self._parts_text(),

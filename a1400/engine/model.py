@@ -61,6 +61,7 @@ class Model:
         self._store, self._weights = WeightStore(), DeviceWeights(device)
         self._memo: dict[Any, Any] = {}
         self._steering: set[str] = set()  # inputs whose values decide shapes
+        self._optional: Mapping[str, Any] = getattr(source, "defaults", {})
         self._plain = all(getattr(info, "is_plain", True) for info in source.inputs.values())
         files = [n for n, info in source.inputs.items() if getattr(info, "encoded", False)]
         self._files = {part for n in files for part in (n, *map_parts(n))}
@@ -91,6 +92,11 @@ class Model:
         return {n: TensorInfo.of(n, i) for n, i in self._source.inputs.items()}
 
     @property
+    def defaults(self) -> dict[str, TensorInfo]:
+        """Inputs that need not be given, by name: the model holds what they are then."""
+        return {n: TensorInfo.of(n, i) for n, i in self._optional.items()}
+
+    @property
     def outputs(self) -> dict[str, TensorInfo]:
         """Outputs by name."""
         return {n: TensorInfo.of(n, i) for n, i in self._source.outputs.items()}
@@ -104,10 +110,12 @@ class Model:
     def run(self, feeds: Mapping[str, Any], outputs: str | Mapping[str, str] = "host") -> dict[str, Any]:
         """Run on ``feeds`` (input name -> array); returns output name -> new array.
 
-        An input is a NumPy array or what becomes one, or any object with ``__dlpack__`` (tensors of PyTorch, CuPy, JAX
-        ...): one in the host's memory, or on the model's own device, is used where it lies.  ``outputs`` is ``"host"``
-        for NumPy arrays or ``"device"`` for :class:`DeviceArray` objects, which may be fed to the next run; a mapping
-        says it for each output (``{"cache": "device"}``), the others then come to the host.
+        ``feeds`` holds all :attr:`inputs`, and those of :attr:`defaults` that are to be another array this time (each
+        set of names and shapes is a plan of its own).  An input is a NumPy array or what becomes one, or any object
+        with ``__dlpack__`` (tensors of PyTorch, CuPy, JAX ...): one in the host's memory, or on the model's own device,
+        is used where it lies.  ``outputs`` is ``"host"`` for NumPy arrays or ``"device"`` for :class:`DeviceArray`
+        objects, which may be fed to the next run; a mapping says it for each output (``{"cache": "device"}``), the
+        others then come to the host.
 
         A sequence is a list of arrays, in and out, a map a dict; an optional that holds nothing is None, or left out;
         strings are arrays of ``str`` (dtype object), or what becomes such.  The host works on strings and dicts and
@@ -201,7 +209,7 @@ class Model:
         """
         arrays = {}
         for name, value in self._named(shapes).items():
-            shape = isinstance(value, (tuple, list)) and getattr(self._source.inputs[name], "is_plain", True)
+            shape = isinstance(value, (tuple, list)) and getattr(self._declared(name), "is_plain", True)
             arrays[name] = self._zeros(name, value) if shape else value
         feeds = self._check(arrays)
         while True:
@@ -221,13 +229,16 @@ class Model:
         whole = all(isinstance(d, (int, np.integer)) and d >= 0 for d in shape)
         if not whole or math.prod(int(d) for d in shape) > MAX_ELEMENTS:
             raise InputError(f"input {name!r} cannot have the shape {list(shape)}")
-        return np.zeros(tuple(shape), self._source.inputs[name].dtype)
+        return np.zeros(tuple(shape), self._declared(name).dtype)
+
+    def _declared(self, name: str) -> Any:
+        return self._optional[name] if name in self._optional else self._source.inputs[name]
 
     def _named(self, feeds: Mapping[str, Any]) -> Mapping[str, Any]:
         if not isinstance(feeds, Mapping):
             raise InputError(f"inputs are given as a dict of name to array, not as {type(feeds).__name__}")
         for name in feeds:
-            if name not in self._source.inputs:
+            if name not in self._source.inputs and name not in self._optional:
                 self._unknown(name)
         return feeds
 
@@ -242,18 +253,21 @@ class Model:
                 continue
             if name not in feeds:
                 raise InputError(f"input {name!r} is missing; the model needs {', '.join(self._source.inputs)}")
-            given = adopt(name, feeds[name], self._device)
-            array = given if isinstance(given, DeviceArray) else as_array(name, given, np.dtype(info.dtype))
-            if array.dtype != info.dtype:
-                raise InputError(
-                    f"input {name!r} is {array.dtype}, the model needs {info.dtype}; convert with .astype()"
-                )
-            if info.shape is not None:
-                check_shape(name, array.shape, info.shape, symbols)
-            if isinstance(array, np.ndarray) and not array.flags.c_contiguous:
-                array = np.ascontiguousarray(array)
-            arrays[name] = array
+            arrays[name] = self._array(name, feeds[name], info, symbols)
+        for name in (n for n in self._optional if n in feeds):
+            arrays[name] = self._array(name, feeds[name], self._optional[name], symbols)
         return arrays
+
+    def _array(self, name: str, given: Any, info: Any, symbols: dict[str, tuple[int, str]]) -> np.ndarray | DeviceArray:
+        given = adopt(name, given, self._device)
+        array = given if isinstance(given, DeviceArray) else as_array(name, given, np.dtype(info.dtype))
+        if array.dtype != info.dtype:
+            raise InputError(f"input {name!r} is {array.dtype}, the model needs {info.dtype}; convert with .astype()")
+        if info.shape is not None:
+            check_shape(name, array.shape, info.shape, symbols)
+        if isinstance(array, np.ndarray) and not array.flags.c_contiguous:
+            array = np.ascontiguousarray(array)
+        return array
 
     # ---- plans ---------------------------------------------------------------------------------------
     def _key(self, arrays: Mapping[str, Any], signature: tuple[Any, ...] = ()) -> tuple[Any, ...]:
@@ -392,7 +406,8 @@ class Model:
         info, nodes = self._device.info, dict(self._source.node_ops)
         plans = [entry.plan for entry in entries]
         kept = (chain.kept, PART_LIMIT) if chain is not None else None
-        return Explanation(self.name, f"{info.name} ({info.id})", nodes, plans, self._precision, kept)
+        made = len(self._plans), PLAN_LIMIT
+        return Explanation(self.name, f"{info.name} ({info.id})", nodes, plans, self._precision, kept, made)
 
     def launch_count(self) -> int:
         """How many kernels the latest plan launches; 0 while there is none."""

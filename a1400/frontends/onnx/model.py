@@ -33,8 +33,9 @@ OLDEST_OPSET = 1
 class OnnxModel:
     """A parsed and checked ONNX model.
 
-    ``name``; ``inputs`` and ``outputs`` (name to :class:`ShapeDtype`); ``opset``; ``node_ops`` (label to operator);
-    ``nodes`` (how many the file's graph has after dropping what no output needs); ``metadata`` (what the file's author
+    ``name``; ``inputs`` and ``outputs`` (name to :class:`ShapeDtype`); ``defaults`` (the inputs that need not be given,
+    as they are initializers); ``opset``; ``node_ops`` (label to operator); ``nodes`` (how many the file's graph has
+    after dropping what no output needs); ``metadata`` (what the file's author
     wrote beside the graph, key to text).  :meth:`graph` may be called from several threads.
     """
 
@@ -55,6 +56,10 @@ class OnnxModel:
         self.inputs: dict[str, ShapeDtype] = {
             n: s for n, s in self._root.inputs.items() if n not in self._root.initializers
         }
+        self.defaults: dict[str, ShapeDtype] = {
+            n: ShapeDtype(s.shape, self._root.initializers[n].dtype)
+            for n, s in self._root.inputs.items() if n in self._root.initializers
+        }  # fmt: skip
         self.outputs: dict[str, ShapeDtype] = dict(self._root.outputs)
         for input_name, signature in self.inputs.items():
             if signature.dtype is None or (signature.dtype not in dtypes.EVERY and signature.dtype != np.dtype(object)):
@@ -103,7 +108,7 @@ class OnnxModel:
         self, graph: Graph, feeds_shapes: Mapping[str, tuple[int, ...] | None],
         values: Mapping[str, np.ndarray] | None, read: Reader | None,
     ) -> Graph:  # fmt: skip
-        defaults = {n: s for n, s in self._root.inputs.items() if n in self._root.initializers}
+        defaults = self.defaults
         unknown = [n for n in feeds_shapes if n not in defaults and self._owner(n) not in self.inputs]
         missing = [n for n, s in self.inputs.items() if n not in feeds_shapes and s.kind == "tensor"]
         if unknown or missing:
