@@ -5,6 +5,7 @@ from a1400.ops import (  # noqa: F401 - importing a family registers its ops
     batch_norm,
     convolution,
     convolution_gradients,
+    coupling,
     cross_entropy,
     ctc,
     indexing,

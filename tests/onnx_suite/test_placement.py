@@ -160,6 +160,12 @@ def others() -> Iterator[tuple[str, onnx.ModelProto, building.Arrays]]:
     yield "MaxRoiPool", *building.one_node("MaxRoiPool", region, pooled_shape=[2, 2])
     pairs: dict[str, Any] = {"cats_int64s": [1, 2], "cats_strings": ["a", "b"], "domain": "ai.onnx.ml"}
     yield "CategoryMapper", *building.one_node("CategoryMapper", [building.i64(1, 2, 3)], **pairs)
+    machine: dict[str, Any] = {
+        "classlabels_ints": [1, 2, 3], "vectors_per_class": [1, 1, 1], "coefficients": [1.0] * 6, "rho": [0.1] * 3,
+        "support_vectors": [1.0, 2.0, 3.0, 4.0, 5.0, 6.0], "prob_a": [-1.0] * 3, "prob_b": [0.1] * 3,
+    }  # fmt: skip
+    model, feeds = building.one_node("SVMClassifier", [f32(3, 2)], outputs=2, domain="ai.onnx.ml", **machine)
+    yield "SVMClassifier", model, feeds
     yield "ZipMap", *building.one_node("ZipMap", [f32(2, 2)], classlabels_int64s=[4, 5], domain="ai.onnx.ml")
     for op, key, attrs in (("CastMap", np.int64(3), {}), ("DictVectorizer", "wide", {"string_vocabulary": ["wide"]})):
         model, _ = building.one_node(op, [f32(1)], domain="ai.onnx.ml", **attrs)

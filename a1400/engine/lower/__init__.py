@@ -5,6 +5,7 @@ from a1400.engine.lower import (  # noqa: F401 - importing a family registers it
     attention_gradient,
     convolution,
     convolution_gradients,
+    coupling,
     indexing,
     joined,
     linear,

@@ -42,6 +42,7 @@ from a1400.frontends.onnx.ops import (  # noqa: F401 - importing a family regist
     signal,
     small_microsoft,
     strings,
+    support_vectors,
     training_steps,
     trees,
     windows_back,

@@ -184,9 +184,9 @@ def svm_regressor(c: Ctx) -> Value:
     coefficients = np.array(c.floats("coefficients", ()), np.float32)
     if count:
         vectors = np.array(c.floats("support_vectors", ()), np.float32).reshape(count, -1)
-        y = c.op("matmul", _kernels(c, x, vectors), c.const(coefficients.reshape(count, 1)))
+        y = c.op("matmul", kernels(c, x, vectors), c.const(coefficients.reshape(count, 1)))
     else:
-        y = _kernels(c, x, coefficients.reshape(1, -1))
+        y = kernels(c, x, coefficients.reshape(1, -1))
     y = c.op("add", y, c.scalar(rho, y))
     if c.integer("one_class", 0):
         above = c.op("gt", y, c.scalar(0, y))
@@ -194,9 +194,9 @@ def svm_regressor(c: Ctx) -> Value:
     return transformed(c, y, c.text("post_transform", "NONE"))
 
 
-def _kernels(c: Ctx, x: Value, vectors: np.ndarray) -> Value:
+def kernels(c: Ctx, x: Value, vectors: np.ndarray, kind: str | None = None) -> Value:
     """The kernel function of each row of ``x`` with each of ``vectors``."""
-    kind = c.text("kernel_type", "LINEAR")
+    kind = kind or c.text("kernel_type", "LINEAR")
     gamma, coefficient, degree = (*c.floats("kernel_params", ()), 0.0, 0.0, 0.0)[:3]
     products = c.op("matmul", x, c.const(np.ascontiguousarray(vectors.T)))
     if kind == "LINEAR":

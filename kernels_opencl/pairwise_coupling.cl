@@ -1,0 +1,1 @@
+#include "common/pairwise_coupling.h"
