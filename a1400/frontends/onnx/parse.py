@@ -48,7 +48,8 @@ def parse_graph(
         outputs[info.name] = signature(info)
     known = set(inputs) | set(initializers)
     defined = known | {name for node in proto.node for name in node.output if name}
-    nodes = [parse_node(n, i, external, outer | defined, depth) for i, n in enumerate(proto.node)]
+    offered = outer | defined
+    nodes = [parse_node(n, i, external, offered, depth) for i, n in enumerate(proto.node)]
     _tell_apart(nodes)
     ordered = order_nodes(nodes, known, outer, outputs, f"graph {proto.name!r}")
     local = known | {o for n in ordered for o in n.outputs}
