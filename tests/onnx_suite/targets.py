@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -25,6 +26,12 @@ class Target:
     def run(self, workers: int) -> list[Result]:
         """The whole suite."""
         return runner.run(self.device, workers, environment=self.environment, real=self.real)
+
+
+def newer(folder: Path) -> Target:
+    """Intel's runtime with the build of onnx that lies in ``folder``."""
+    paths = os.pathsep.join([str(folder.resolve()), *filter(None, [os.environ.get("PYTHONPATH")])])
+    return Target("newer", "a newer onnx", environment={**_opencl("intel"), "PYTHONPATH": paths})
 
 
 def _opencl(platform: str) -> dict[str, str]:
