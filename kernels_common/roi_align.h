@@ -9,9 +9,11 @@ KERNEL_ENTRY {
     const TR_r x0 = TR_load(rois, r * 4), y0 = TR_load(rois, r * 4 + 1);
     const TR_r x1 = TR_load(rois, r * 4 + 2), y1 = TR_load(rois, r * 4 + 3);
     if (largest == 2) {
-        const RoiBins across = roi_bins(x0, x1, OW, scale), down = roi_bins(y0, y1, OH, scale);
-        const int v0 = roi_low(down, i, H), v1 = roi_high(down, i, H);
-        const int u0 = roi_low(across, j, W), u1 = roi_high(across, j, W);
+        const int left = roi_pixel(x0 * scale), above = roi_pixel(y0 * scale);
+        const TR_r across = roi_width(left, roi_pixel(x1 * scale), OW);
+        const TR_r down = roi_width(above, roi_pixel(y1 * scale), OH);
+        const int v0 = roi_low(above, down, i, H), v1 = roi_high(above, down, i, H);
+        const int u0 = roi_low(left, across, j, W), u1 = roi_high(left, across, j, W);
         T_r best = 0;
         for (int v = v0; v < v1; v++)
             for (int u = u0; u < u1; u++) {
@@ -21,17 +23,18 @@ KERNEL_ENTRY {
         T_store(y, at, best);
         return;
     }
-    const RoiLine across = roi_line(x0, x1, OW, scale, samples, half_pixel);
-    const RoiLine down = roi_line(y0, y1, OH, scale, samples, half_pixel);
+    const TR_r left = roi_start(x0, scale, half_pixel), across = roi_step(x0, x1, OW, scale, half_pixel);
+    const TR_r above = roi_start(y0, scale, half_pixel), down = roi_step(y0, y1, OH, scale, half_pixel);
+    const int columns = roi_points(across, samples), rows = roi_points(down, samples);
     T_r sum = 0, top = 0;
-    for (int p = 0; p < down.points; p++) {
+    for (int p = 0; p < rows; p++) {
         int v0 = 0, v1 = 0;
         T_r v = 0;
-        const int row_inside = roi_corners(down, i, p, H, &v0, &v1, &v);
-        for (int q = 0; q < across.points; q++) {
+        const int row_inside = roi_corners(above, down, rows, i, p, H, &v0, &v1, &v);
+        for (int q = 0; q < columns; q++) {
             int u0, u1;
             T_r u, points[4] = {0, 0, 0, 0};
-            if (row_inside && roi_corners(across, j, q, W, &u0, &u1, &u)) {
+            if (row_inside && roi_corners(left, across, columns, j, q, W, &u0, &u1, &u)) {
                 points[0] = (1 - v) * (1 - u) * T_load(x, base + (v0 * W + u0) * C);
                 points[1] = (1 - v) * u * T_load(x, base + (v0 * W + u1) * C);
                 points[2] = v * (1 - u) * T_load(x, base + (v1 * W + u0) * C);
@@ -43,6 +46,6 @@ KERNEL_ENTRY {
             }
         }
     }
-    const int count = down.points * across.points > 1 ? down.points * across.points : 1;
+    const int count = rows * columns > 1 ? rows * columns : 1;
     T_store(y, at, largest ? top : sum / count);
 }

@@ -11,48 +11,33 @@ FN int roi_points(TR_r step, int samples) {
 
 FN int roi_pixel(TR_r v) { return (int)(v < 0 ? -floor((TR_r)0.5f - v) : floor(v + (TR_r)0.5f)); }
 
-/* MaxRoiPool: bins of whole pixels, which may share some. */
-typedef struct {
-    int start;
-    TR_r step;
-} RoiBins;
+/* MaxRoiPool: bins of whole pixels, which may share some; how wide each is, and where one begins and ends. */
+FN TR_r roi_width(int first, int last, int bins) { return (TR_r)(last > first ? last - first + 1 : 1) / bins; }
 
-FN RoiBins roi_bins(TR_r first, TR_r last, int bins, float scale) {
-    const int end = roi_pixel(last * scale);
-    RoiBins made;
-    made.start = roi_pixel(first * scale);
-    made.step = (TR_r)(end > made.start ? end - made.start + 1 : 1) / bins;
-    return made;
-}
-FN int roi_low(RoiBins bins, int bin, int size) {
-    const int low = (int)floor(bin * bins.step) + bins.start;
+FN int roi_low(int start, TR_r step, int bin, int size) {
+    const int low = (int)floor(bin * step) + start;
     return low < 0 ? 0 : (low < size ? low : size);
 }
-FN int roi_high(RoiBins bins, int bin, int size) {
-    const int high = (int)ceil((bin + 1) * bins.step) + bins.start;
+FN int roi_high(int start, TR_r step, int bin, int size) {
+    const int high = (int)ceil((bin + 1) * step) + start;
     return high < 0 ? 0 : (high < size ? high : size);
 }
 
-/* A region's bins along one axis: where the first begins, how wide each is, and how many points it has. */
-typedef struct {
-    TR_r start, step;
-    int points;
-} RoiLine;
-
-FN RoiLine roi_line(TR_r first, TR_r last, int bins, float scale, int samples, int half_pixel) {
-    RoiLine line;
-    const TR_r offset = half_pixel ? (TR_r)0.5f : (TR_r)0;
-    line.start = first * scale - offset;
-    TR_r length = last * scale - offset - line.start;
-    if (!half_pixel && !(length > 1)) length = 1;
-    line.step = length / bins;
-    line.points = roi_points(line.step, samples);
-    return line;
+/* Bins of points along one axis: where the first begins, and how wide each is. */
+FN TR_r roi_start(TR_r first, float scale, int half_pixel) {
+    return first * scale - (half_pixel ? (TR_r)0.5f : (TR_r)0);
 }
 
-/* The pixels on both sides of a point and how far it is from the first; 0 outside of the image. */
-FN int roi_corners(RoiLine line, int bin, int point, int size, int *low, int *high, T_r *share) {
-    TR_r v = line.start + bin * line.step + (point + (TR_r)0.5f) * line.step / line.points;
+FN TR_r roi_step(TR_r first, TR_r last, int bins, float scale, int half_pixel) {
+    const TR_r length = roi_start(last, scale, half_pixel) - roi_start(first, scale, half_pixel);
+    return (!half_pixel && !(length > 1) ? (TR_r)1 : length) / bins;
+}
+
+/* The pixels on both sides of one of a bin's points and how far it is from the first; 0 outside of the image. */
+FN int roi_corners(
+    TR_r start, TR_r step, int points, int bin, int point, int size, int *low, int *high, T_r *share
+) {
+    TR_r v = start + bin * step + (point + (TR_r)0.5f) * step / points;
     if (!(v >= -1 && v <= size)) return 0;
     v = v > 0 ? v : 0;
     *low = (int)v;

@@ -70,8 +70,8 @@ def align(x: np.ndarray, rois: np.ndarray, image: np.ndarray, s: Mapping[str, fl
         source = x[min(max(int(image[r]), 0), len(x) - 1)]
         if s["largest"] == 2:
             rows_of, columns_of = _bins(y0, y1, y.shape[1], height, s), _bins(x0, x1, y.shape[2], width, s)
-            for (i, down), (j, across) in product(enumerate(rows_of), enumerate(columns_of)):
-                part = source[down, across]
+            for (i, tall), (j, wide) in product(enumerate(rows_of), enumerate(columns_of)):
+                part = source[tall, wide]
                 y[r, i, j] = part.max(axis=(0, 1)) if part.size else 0
             continue
         (ys, rows), (xs, columns) = _line(y0, y1, y.shape[1], s), _line(x0, x1, y.shape[2], s)
@@ -162,7 +162,7 @@ def _case(
         "x": Data(x, "T"), "rois": rois, "image": rng.integers(0, x[0], 5).astype(np.int32),
     }  # fmt: skip
     values = scalars(x, 5, *size, 0.5, samples, largest, half_pixel)
-    outputs = {"y": ((5, *size, x[3]), "T")}
+    outputs: dict[str, tuple[tuple[int, ...], str]] = {"y": ((5, *size, x[3]), "T")}
     if back:
         arrays["dy"] = Data((5, *size, x[3]), "T")
         outputs = {"dx": (x, "T")}
