@@ -15,6 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+import a1400
 import a1400.torch
 from a1400.backends.base import Device
 from a1400.torch.compiled import CompiledGraph
@@ -147,6 +148,21 @@ def test_a_dynamic_batch_is_compiled_once(device: Device) -> None:
     assert len(graphs) == 1 and len(graphs[0].programs) >= 4
 
 
+def test_an_optimizer_s_step_is_compiled(device: Device) -> None:
+    ours, theirs = nn.Linear(6, 4), nn.Linear(6, 4)
+    theirs.load_state_dict(ours.state_dict())
+    own = torch.optim.AdamW(ours.parameters(), 0.01)
+    steps = (torch.compile(own.step, backend="a1400", options=_options(device)),
+             torch.optim.AdamW(theirs.parameters(), 0.01).step)  # fmt: skip
+    x = torch.randn(5, 6)
+    for _ in range(3):
+        for model, step in zip((ours, theirs), steps):
+            model.zero_grad()
+            model(x).square().sum().backward()
+            step()
+    torch.testing.assert_close(ours.weight, theirs.weight)
+
+
 def test_writes_in_place_reach_the_caller(device: Device) -> None:
     def function(x: torch.Tensor, cache: torch.Tensor, at: torch.Tensor) -> torch.Tensor:
         cache[:, 1:3] += x
@@ -186,7 +202,7 @@ def test_options_that_do_not_exist_are_refused() -> None:
 def test_a_loaded_module_gives_what_it_gives_in_pytorch(device: Device) -> None:
     model, x = _Transformer().eval(), torch.randint(0, 30, (4, 6))
     batch = torch.export.Dim("batch", min=2, max=64)
-    loaded = a1400.torch.load_module(model, (x,), dynamic_shapes=({0: batch},), device=device.info.id)
+    loaded = a1400.load(model, (x,), dynamic_shapes=({0: batch},), device=device.info.id)
     with torch.no_grad():
         torch.testing.assert_close(loaded(x), model(x), rtol=1e-5, atol=1e-5)
         torch.testing.assert_close(loaded(x[:3].numpy()), model(x[:3]), rtol=1e-5, atol=1e-5)
