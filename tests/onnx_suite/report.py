@@ -87,7 +87,9 @@ def _newer(folder: Path, workers: int) -> list[str]:
     failing = [r.name for r in results if r.status != "passed" and r.name not in listed]
     passed = sum(r.status == "passed" and listed.get(r.name) != known.RANDOM for r in results)
     lines = ["", "## Newer onnx", "", f"Of the {len(results)} cases of {build}, {passed} pass."]
-    return [*lines, "", f"Besides those above, these do not ({len(failing)}):", "", _listing(failing)] if failing else lines
+    if failing:
+        lines += ["", f"Besides those above, these do not ({len(failing)}):", "", _listing(failing)]
+    return lines
 
 
 def page(found: Mapping[str, Sequence[Result]]) -> list[str]:
