@@ -1,4 +1,4 @@
-"""Boxes in images, and classes from their pairs.
+"""Boxes in images.
 
 ``roi_align(x [B, H, W, C], rois [R, 4], image i32 [R]; height, width, scale, samples, largest, half_pixel)`` ->
 ``[R, height, width, C]``: :mod:`a1400.kernels.roi_align`.  Its gradient, ``roi_align_gradient(g, x, rois, image)``, is
@@ -6,8 +6,6 @@ the image's; where regions lie is taken as given, as PyTorch does.
 
 ``non_max_suppression(boxes [R, n, 4], valid i32 [R], limit i32 [1], threshold [1])`` -> i32 ``[R, n]``: 1 for the boxes
 that are kept; :mod:`a1400.kernels.non_max_suppression` tells the rule.
-
-``pairwise_coupling(r f32 [rows, k, k])`` -> ``[rows, k]``: :mod:`a1400.kernels.pairwise_coupling`.
 """
 
 from __future__ import annotations
@@ -19,7 +17,6 @@ import numpy as np
 from a1400.graph.graph import Value
 from a1400.graph.tensor import Tensor
 from a1400.kernels.non_max_suppression import keep_boxes
-from a1400.kernels.pairwise_coupling import coupled
 from a1400.kernels.roi_align import align, align_back
 from a1400.ops.registry import Backward, Result, gradient, op, require, stepwise, widen
 
@@ -60,14 +57,6 @@ def _roi_align_reference(attrs: dict[str, Any], x: np.ndarray, rois: np.ndarray,
 
 
 op("roi_align", "selection", _roi_align, _roi_align_reference)
-
-
-def _coupling(attrs: dict[str, Any], r: Value) -> list[Result]:
-    require(r.rank == 3 and r.shape[1] == r.shape[2] > 0 and r.dtype == np.float32, f"pairs of classes are not {r}")
-    return [(r.shape[:2], r.dtype)]
-
-
-op("pairwise_coupling", "selection", _coupling, lambda attrs, r: coupled(r)[0])
 
 
 def _roi_gradient(attrs: dict[str, Any], g: Value, x: Value, rois: Value, image: Value) -> list[Result]:
