@@ -88,6 +88,7 @@ def test_quantisation() -> None:
     check(*one_node("DequantizeLinear", [ints(3, 4, dtype=np.int8), f32(4), ints(4, dtype=np.int8)], axis=1))
     check(*one_node("DequantizeLinear", [ints(3, 4, dtype=np.int32), np.array(0.1, np.float32)]))
     check(*one_node("DynamicQuantizeLinear", [x], outputs=3))
+    check(*one_node("DynamicQuantizeLinear", [np.zeros(4, np.float32)], outputs=3))
     a, b = ints(3, 4, low=0, high=255, dtype=np.uint8), ints(4, 2, low=0, high=255, dtype=np.uint8)
     check(*one_node("MatMulInteger", [a, b, u8, np.array(7, np.uint8)]))
     image, kernel = ints(1, 2, 5, 5, low=0, high=99, dtype=np.uint8), ints(3, 2, 3, 3, low=0, high=99, dtype=np.uint8)

@@ -44,6 +44,8 @@ SHAPING: list[tuple[str, list[Any], dict[str, Any], int]] = [
     ("Pad", [X, i64(0, 1, 2, 0, 2, 5)], {"mode": "edge"}, 17),
     ("Pad", [X, i64(1, 2), None, i64(1)], {}, 18),
     ("Pad", [X, i64(0, 1, 2, 0, 2, 5)], {"mode": "wrap"}, 19),
+    ("Pad", [X, i64(0, -1, 2, 0, 2, -1)], {"mode": "wrap"}, 19),
+    ("Pad", [X, i64(0, 1, -1, 0, -1, 2)], {"mode": "reflect"}, 19),
     ("Pad", [X], {"pads": [1, 0, 0, 0, 2, 1], "value": 2.0}, 9),
     ("Trilu", [f32(2, 4, 5)], {}, 17),
     ("Trilu", [f32(4, 4), np.array(-1, np.int64)], {"upper": 0}, 17),

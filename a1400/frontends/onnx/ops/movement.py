@@ -120,6 +120,15 @@ def _padded(c: Ctx, x: Value, pads: tuple[int, ...], fill: Value | None) -> Valu
         raise GraphError(f"pads {list(pads)} do not fit rank {x.rank}")
     if not any(pads):
         return x
+    if mode != "constant" and min(pads) < 0:  # what is cut off is gone before anything is repeated
+        for axis in range(x.rank):
+            low, high = (min(n, 0) for n in (pads[axis], pads[axis + x.rank]))
+            if -low - high > x.shape[axis]:
+                raise GraphError(f"pads {list(pads)} cut more from {list(x.shape)} than there is")
+            x = c.slice(x, axis, -low, x.shape[axis] + low + high)
+        pads = tuple(max(n, 0) for n in pads)
+        if not any(pads):
+            return x
     if fill is not None and mode == "constant":
         fill = c.reshape(c.cast(fill, x.dtype), ())
     extra = (fill,) if fill is not None and mode == "constant" else ()

@@ -101,4 +101,4 @@ def dynamically_quantized(c: Ctx, x: Value) -> tuple[Value, Value, Value]:
     scale = c.op("div", c.op("sub", high, low), c.scalar(255, x))
     safe = c.op("where", c.op("eq", scale, zero), c.scalar(1, x), scale)
     point = quantized(c, c.op("div", c.op("sub", zero, low), safe), None, U8)
-    return quantized(c, c.op("div", x, safe), point, U8), scale, point
+    return quantized(c, c.op("div", x, safe), point, U8), safe, point
