@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import keras
 import numpy as np
 
 from a1400.keras.network import KerasNetwork
@@ -39,6 +40,7 @@ class KerasTrainer(Trainer):
             loss_weights=compiled.loss_weights or None, weighted_metrics=compiled.weighted_metrics or None,
             loss_scale=compiled.loss_scale, **options,
         )  # fmt: skip
+        self._steps.moves_unreached = keras.backend.backend() == "jax"  # whose gradients are zeros, never absent
         self._slots = slots
         self._seen = self._host()
         self._seen_slots: Slots = {}

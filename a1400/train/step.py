@@ -75,6 +75,8 @@ class Steps:
     scale: LossScale | None = None
     info: DeviceInfo | None = None
     constraints: Mapping[str, Constraint] = field(default_factory=dict)
+    #: whether parameters that no gradient reaches are stepped as if theirs were zero, weight decay included
+    moves_unreached: bool = False
     _alignment: int = field(default=ALIGNMENT, init=False)
 
     # ---- where things lie ----------------------------------------------------------------------------

@@ -117,7 +117,7 @@ def write_update(
     factor = optimizer.global_factor(flat) if whole else None
     for layout, gradient, mine in zip(steps.layouts, flat, slots):
         parameter = Tensor(graph, graph.state(parameter_state(layout), (layout.size,), layout.dtype))
-        still = [name for name in layout.places if name not in there]
+        still = [] if steps.moves_unreached else [name for name in layout.places if name not in there]
         constrain = _constraint(steps, layout, still)
         if whole:
             name, place = next(iter(layout.places.items()))

@@ -122,7 +122,7 @@ def test_several_inputs_and_outputs(numpy_engine: None) -> None:
 
 @pytest.mark.parametrize("optimizer", ["adamw", "sgd", "lamb"])
 def test_parameters_without_a_gradient_stay_as_they_are(optimizer: str, numpy_engine: None) -> None:
-    """No decay, no constraint; and an output may have metrics without a loss."""
+    """No decay, no constraint (over JAX there are both); and an output may have metrics without a loss."""
 
     def loose() -> Any:
         keras.utils.set_random_seed(0)
