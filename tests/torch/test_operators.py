@@ -54,7 +54,8 @@ FORWARD: dict[str, tuple[Callable[..., Any], tuple[torch.Tensor, ...]]] = {
     "in place": (
         lambda x: [x.clone().mul_(2).add_(1), _written(x), x.as_strided((2, 3), (1, 2), 1), x.diagonal()], (_r(4, 6),),
     ),
-    "sorted": (lambda x: [*torch.sort(x, 1), *torch.topk(x, 2, 0, largest=False), torch.argsort(x)], (_r(4, 7),)),
+    "sorted": (lambda x: [*torch.sort(x, 1), *torch.topk(x, 2, 0, largest=False), torch.argsort(x),
+                        *x.kthvalue(3, 1), *x.median(0), x.median()], (_r(4, 7),)),
     "extremes": (
         lambda x: [*x.max(1), *x.min(0), x.amax((0, 1)), x.argmax(), x.argmin(1, keepdim=True), x.any(0), x.all(1)],
         (_r(4, 7),),
@@ -157,6 +158,7 @@ def _written(x: torch.Tensor) -> torch.Tensor:
 def _put(x: torch.Tensor, i: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
     y = x.clone()
     y[:, i] = v[0, 0]
+    y.index_put_((y[:, 0] > 0,), v[0])
     return y.masked_fill_(y > 1, 0.5)
 
 

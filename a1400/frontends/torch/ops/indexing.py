@@ -198,12 +198,16 @@ def index_put(
     """``x`` with ``values`` written, or added, to ``x[indices]``."""
     given = [i for i in indices if i is not None]
     values = values.cast(x.dtype)
-    if len(given) == 1 and given[0].dtype == np.bool_ and values.value.size == 1:
+    if len(given) == 1 and given[0].dtype == np.bool_:
         mask = given[0]
         first = next(d for d, i in enumerate(indices) if i is not None)
-        mask = mask.reshape((*(1,) * first, *mask.shape, *(1,) * (x.rank - first - mask.rank)))
-        single = values.reshape(())
-        return mask.where(x + single if accumulate else single, x)
+        rest = x.rank - first - mask.rank
+        if values.rank <= rest or values.shape[-1 - rest] == 1:  # the same wherever the mask holds
+            lead = values.shape[: max(values.rank - 1 - rest, 0)]
+            last = values.shape[max(values.rank - rest, 0) :]
+            same = values.reshape((*lead, *(1,) * mask.rank, *(1,) * (rest - len(last)), *last))
+            mask = mask.reshape((*(1,) * first, *mask.shape, *(1,) * rest))
+            return mask.where(x + same if accumulate else same, x)
     places = _Places(c, x, indices)
     updates = places.unresult(values.expand(places.result_shape))
     rows = places.rows.reshape((*places.shape, 1))

@@ -264,3 +264,37 @@ def _running(name: str, kind: str) -> None:
 
 _running("cummax", "max")
 _running("cummin", "min")
+
+
+@translates("kthvalue")
+def kthvalue(c: Ctx, x: Tensor, k: int, axis: int = -1, keepdim: bool = False) -> tuple[Tensor, ...]:
+    """The k-th smallest element of an axis and where it is."""
+    if not x.rank:
+        return x, c.full((), 0, np.int64)
+    axis %= x.rank
+    found = c.multi("topk", x, k=k, axis=axis, largest=False, sorted=True)
+    starts, shape = [k - 1 if d == axis else 0 for d in range(x.rank)], list(x.shape)
+    shape[axis] = 1
+    last = [t.slice(starts, shape) for t in found]
+    return tuple(t if keepdim else t.squeeze(axis) for t in last)
+
+
+@translates("median.dim")
+def median(c: Ctx, x: Tensor, axis: int = -1, keepdim: bool = False) -> tuple[Tensor, ...]:
+    """The lower one of the elements in the middle of an axis in order, and where it is; NaN where there is one."""
+    if not x.rank:
+        return x, c.full((), 0, np.int64)
+    value, place = kthvalue(c, x, (x.shape[axis] + 1) // 2, axis, keepdim)
+    if not is_real(x.dtype):
+        return value, place
+    axis %= x.rank
+    nan = x.op("isnan")
+    first = nan.cast(np.int32).op("arg_reduce", kind="argmax", axis=axis, keepdims=keepdim, select_last=False)
+    bad = nan.reduce("any", (axis,), keepdim)
+    return bad.where(value.filled(math.nan), value), bad.where(first, place)
+
+
+@translates("median")
+def median_of_all(c: Ctx, x: Tensor) -> Tensor:
+    """The lower one of the elements in the middle of all in order."""
+    return median(c, x.reshape((math.prod(x.shape),)), 0)[0]
