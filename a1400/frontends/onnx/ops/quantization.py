@@ -20,7 +20,7 @@ def spread(c: Ctx, parameter: Value, x: Value, axis: int = 1, block: int = 0) ->
     if parameter.size == 1 and parameter.rank <= 1:
         return c.reshape(parameter, ())
     axis = c.axis(axis, x.rank)
-    if parameter.rank == 1:
+    if parameter.rank == 1 and not (block and x.rank == 1):
         if parameter.shape[0] != x.shape[axis]:
             raise GraphError(f"scale or zero point {list(parameter.shape)} does not fit axis {axis} of {list(x.shape)}")
         return c.reshape(parameter, [x.shape[axis] if d == axis else 1 for d in range(x.rank)])
