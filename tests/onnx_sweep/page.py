@@ -54,5 +54,8 @@ def page(outcomes: Sequence[Outcome], device: str) -> str:
     lines += [f"- {name}: {why}." for name, why in doubts]
     others = sorted((n, s.doubt) for n, s in declared.items() if s.doubt)
     lines += ["", "Where the NumPy reference is wrong, and is not asked:", "", *(f"- {n}: {why}." for n, why in others)]
-    lines += ["", "Not swept:", "", *(f"- {name}: {why}." for name, why in sorted(LEFT_OUT.items()))]
+    left: dict[str, list[str]] = {}
+    for name, why in sorted(LEFT_OUT.items()):
+        left.setdefault(why, []).append(name)
+    lines += ["", "Not swept:", "", *(f"- {', '.join(names)}: {why}." for why, names in left.items())]
     return "\n".join(lines) + "\n"
