@@ -91,7 +91,7 @@ def _close(model: Model, traced: Traced, job: dict[str, Any], feed: int, result:
     expected = load_arrays(Path(place["expected_file"]), place["expected"])
     tolerance = TOLERANCE[job["kind"]]
     findings, error, ulps = [], 0.0, 0.0
-    for name, got in model.run(dict(traced.feeds)).items():
+    for name, got in traced.run(model).items():
         off = figures(got, expected[name])
         error, ulps = max(error, off[0]), max(ulps, off[1])
         if message := compare(got, expected[name], (0.0, tolerance), exact=not dtypes.is_float(got.dtype)):
@@ -100,10 +100,9 @@ def _close(model: Model, traced: Traced, job: dict[str, Any], feed: int, result:
 
 
 def _repeat(model: Model, traced: Traced, result: Result) -> Result:
-    feeds = dict(traced.feeds)
-    first = model.run(feeds)
+    first = traced.run(model)
     for number in range(2, RUNS + 1):
-        for name, got in model.run(feeds).items():
+        for name, got in traced.run(model).items():
             if got.tobytes() != first[name].tobytes():
                 a, b = got.reshape(-1), first[name].reshape(-1)
                 changed = int(np.count_nonzero(~((a == b) | ((a != a) & (b != b)))))

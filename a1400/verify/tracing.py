@@ -10,7 +10,9 @@ import numpy as np
 
 from a1400 import dtypes
 from a1400.backends.base import Device
+from a1400.engine.model import Model
 from a1400.frontends.errors import NeedsValue
+from a1400.graph.draws import STATE
 from a1400.graph.extract import extract
 from a1400.graph.graph import Graph, Value, evaluate
 from a1400.optimizer import optimize
@@ -18,6 +20,8 @@ from a1400.optimizer import optimize
 #: the largest error of an output, relative to its largest magnitude, by the coarsest floating type that a model uses
 TOLERANCE = {"f64": 1e-9, "f32": 1e-4, "tf32": 1e-2, "f16": 2e-2, "bf16": 1e-1}
 _ORDER = tuple(TOLERANCE)
+#: what random numbers are drawn with
+SEED = 1
 
 
 @dataclass
@@ -30,14 +34,22 @@ class Traced:
     precision: str | None = None
     memo: dict[Any, Any] = field(default_factory=dict)
 
+    def run(self, model: Model) -> dict[str, np.ndarray]:
+        """The outputs of ``model``, which draws the random numbers that the reference draws."""
+        model.seed(SEED)
+        return model.run({name: array for name, array in self.feeds.items() if name != STATE})
+
     def graph(self) -> Graph:
         """The graph as the front-end gives it; inputs whose values steer shapes are taken as they are, and what shapes
         depend on besides is computed with the NumPy references."""
         steering: set[str] = set()
-        shapes = {name: array.shape for name, array in self.feeds.items()}
+        shapes = {name: array.shape for name, array in self.feeds.items() if name != STATE}
         while True:
             try:
-                return self.source.graph(shapes, {name: self.feeds[name] for name in steering}, self._read)
+                graph = self.source.graph(shapes, {name: self.feeds[name] for name in steering}, self._read)
+                if STATE in graph.inputs:  # every device draws the same random numbers
+                    self.feeds = {**self.feeds, STATE: np.array([SEED, 0, 0], np.uint32)}
+                return graph
             except NeedsValue as need:
                 if set(need.inputs) <= steering:
                     raise
