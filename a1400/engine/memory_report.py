@@ -22,8 +22,9 @@ class MemoryReport:
 
     @classmethod
     def of(cls, *entries: PlanEntry) -> MemoryReport:
-        """What the plan of an entry needs, or those of several together; inputs and outputs count what passes between
-        them."""
+        """What the plan of an entry needs, or those of several together, each once; inputs and outputs count what
+        passes between them."""
+        entries = tuple(dict.fromkeys(entries))  # the turns of a loop share one
         plans = [entry.plan for entry in entries]
         weights = {id(s): s.nbytes for plan in plans for s in plan.used("weight")}
         return cls(

@@ -107,6 +107,7 @@ def test_turns_of_a_loop_share_a_plan(device, monkeypatch):
         monkeypatch.setattr(Model, "_plan", None)  # the second run makes no plan
     facts = model.explain().to_dict()["parts"]
     assert len(facts["launches"]) == turns + 1 and facts["kept"] <= 4
+    assert 0 < model.memory().contexts <= facts["kept"]
     timed = model.time_launches(feeds)
     assert len(timed) == sum(facts["launches"]) and all(seconds >= 0 for _, seconds in timed)
     profile = model.profile(feeds, runs=1, warmup=0)
