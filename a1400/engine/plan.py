@@ -40,6 +40,11 @@ class Plan:
         """Bytes of the states of its graph."""
         return sum(self.graph.inputs[name].nbytes for name in self.graph.states)
 
+    @property
+    def output_bytes(self) -> int:
+        """Bytes of the arrays that a run makes for its outputs."""
+        return sum(v.nbytes for name, v in self.graph.outputs.items() if name not in self.graph.aliases)
+
     def used(self, kind: str) -> list[Storage]:
         """Storages of one kind that some launch reads or writes, or that are outputs."""
         return [s for s in self.storages if s.kind == kind and (s.first >= 0 or kind in ("input", "output"))]
@@ -61,30 +66,32 @@ def make_plan(
         used = _used_storages(lowering)
         arena = plan_arena(used, max(device.info.alignment, 64))
         plan = Plan(graph, report, lowering.launches, used, arena)
-        _check_limit(plan, memory_limit)
+        _check_limit(plan, memory_limit, device.info)
         plan.programs = builder.programs(plan.launches)
         return plan
 
 
 def placed_bytes(graph: Graph, info: DeviceInfo, weights: WeightStore, allow: frozenset[str]) -> tuple[int, int]:
-    """Bytes that a plan of ``graph`` would need: of activations, and of weights and states together."""
+    """Bytes that a plan of ``graph`` would need: of activations, and of weights, states and outputs together."""
     load_all()
     lowering = Lowering(graph, info, weights, allow)
     lowering.run()
     used = _used_storages(lowering)
     plan = Plan(graph, Report(), lowering.launches, used, plan_arena(used, max(info.alignment, 64)))
-    return plan.arena.total, plan.weight_bytes + plan.state_bytes
+    return plan.arena.total, plan.weight_bytes + plan.state_bytes + plan.output_bytes
 
 
-def _check_limit(plan: Plan, limit: int | None) -> None:
-    need = plan.arena.total + plan.weight_bytes + plan.state_bytes
-    if limit is not None and need > limit:
-        states = f"{plan.state_bytes:,} of states, " if plan.state_bytes else ""
-        raise DeviceMemoryError(
-            f"this model needs {need:,} bytes ({states}{plan.weight_bytes:,} of weights, "
-            f"{plan.arena.total:,} of activations), more than the limit of {limit:,} bytes; use smaller inputs or a "
-            "larger limit"
-        )
+def _check_limit(plan: Plan, limit: int | None, info: DeviceInfo) -> None:
+    need = plan.arena.total + plan.weight_bytes + plan.state_bytes + plan.output_bytes
+    if need <= (info.memory if limit is None else limit):
+        return
+    states = f"{plan.state_bytes:,} of states, " if plan.state_bytes else ""
+    than = "the device has" if limit is None else f"the limit of {limit:,} bytes"
+    raise DeviceMemoryError(
+        f"this model needs {need:,} bytes ({states}{plan.weight_bytes:,} of weights, {plan.arena.total:,} of "
+        f"activations, {plan.output_bytes:,} of outputs), more than {than}; use smaller inputs or "
+        f"{'another device' if limit is None else 'a larger limit'}"
+    )
 
 
 def _used_storages(lowering: Lowering) -> list[Storage]:

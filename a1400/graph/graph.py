@@ -18,6 +18,8 @@ from a1400.errors import GraphError
 FOLD_LIMIT = 4096
 #: no single tensor may have more elements than a 32-bit kernel index can reach, even in the work-items past its end
 MAX_ELEMENTS = 2**31 - 2**16
+#: axes of one tensor: as many as NumPy takes everywhere
+MAX_RANK = 32
 #: what is put behind a state's name to name the output that holds its new value
 UPDATED = ".next"
 #: nodes of one graph, far more than any network has: a file of a few bytes can ask for any number
@@ -131,7 +133,7 @@ class Graph:
         if name in self.inputs:
             raise GraphError(f"input {name!r} is declared twice")
         value = Value(tuple(shape), dtype, name)
-        _check_size(value, name)
+        check_shape(value.shape, name)
         self.inputs[name] = value
         return value
 
@@ -179,6 +181,8 @@ class Graph:
 
         definition = OPS[op]
         results = definition.infer(attrs, *inputs)
+        for shape, _ in results:
+            check_shape(shape, op)
         known = all(v is None or v.is_constant for v in inputs) and not definition.lazy
         small = definition.view or sum(math.prod(shape) for shape, _ in results) <= FOLD_LIMIT
         if known and small and not too_much(definition, attrs, inputs, results):
@@ -188,8 +192,6 @@ class Graph:
             raise GraphError(f"the graph needs more than {MAX_NODES} operations; use fewer or shorter loops")
         node = Node(op, inputs, attrs, self.source)
         node.outputs = [Value(shape, dtype, producer=node) for shape, dtype in results]
-        for value in node.outputs:
-            _check_size(value, op)
         self.nodes.append(node)
         return node.outputs
 
@@ -275,11 +277,12 @@ class Graph:
         return "\n".join(lines)
 
 
-def _check_size(value: Value, where: str) -> None:
-    if value.size > MAX_ELEMENTS or any(d < 0 for d in value.shape):
+def check_shape(shape: Sequence[int], where: str) -> None:
+    """Raise :class:`GraphError` for a shape that no tensor can have."""
+    if len(shape) > MAX_RANK or any(d < 0 for d in shape) or math.prod(shape) > MAX_ELEMENTS:
         raise GraphError(
-            f"{where}: a tensor of shape {list(value.shape)} is not possible; "
-            f"tensors have at most {MAX_ELEMENTS} elements"
+            f"{where}: a tensor of shape {list(shape)[: MAX_RANK + 1]} is not possible; "
+            f"tensors have at most {MAX_ELEMENTS} elements and {MAX_RANK} axes"
         )
 
 

@@ -131,10 +131,13 @@ def axis_of(attrs: dict[str, Any], rank: int, key: str = "axis") -> int:
 
 def broadcast(*shapes: tuple[int, ...]) -> tuple[int, ...]:
     """NumPy broadcasting of shapes; raises :class:`GraphError` when they do not agree."""
-    try:
-        return tuple(int(d) for d in np.broadcast_shapes(*shapes))
-    except ValueError:
-        raise GraphError(f"shapes {[list(s) for s in shapes]} cannot be broadcast together") from None
+    whole = [1] * max(map(len, shapes), default=0)
+    for shape in shapes:
+        for d, n in enumerate(shape, len(whole) - len(shape)):
+            if n != 1 and whole[d] not in (1, n):
+                raise GraphError(f"shapes {[list(s) for s in shapes]} cannot be broadcast together")
+            whole[d] = whole[d] if n == 1 else int(n)
+    return tuple(whole)
 
 
 def widen(x: np.ndarray) -> np.ndarray:

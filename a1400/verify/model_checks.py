@@ -146,4 +146,4 @@ def _content(
     if departure is not None and departure.launch is not None:
         departure.launch.facts = {**facts, **departure.launch.facts}
         return repro.document(departure.launch, result, info, a1400.__version__)
-    return repro.model_document(facts, traced.feeds, result, info, a1400.__version__)
+    return repro.model_document(facts, traced.given, result, info, a1400.__version__)

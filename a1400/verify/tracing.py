@@ -26,7 +26,11 @@ SEED = 1
 
 @dataclass
 class Traced:
-    """A model's source and one set of inputs: gives a fresh graph each time, and plans of it."""
+    """A model's source and one set of inputs: gives a fresh graph each time, and plans of it.
+
+    ``feeds`` grows by what the graph reads besides the model's inputs (``given`` stays as it was): random numbers'
+    state, and what tracing tells it.
+    """
 
     source: Any
     feeds: Mapping[str, np.ndarray]
@@ -34,21 +38,23 @@ class Traced:
     precision: str | None = None
     memo: dict[Any, Any] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        self.given = dict(self.feeds)
+
     def run(self, model: Model) -> dict[str, np.ndarray]:
         """The outputs of ``model``, which draws the random numbers that the reference draws."""
         model.seed(SEED)
-        return model.run({name: array for name, array in self.feeds.items() if name != STATE})
+        return model.run(self.given)
 
     def graph(self) -> Graph:
         """The graph as the front-end gives it; inputs whose values steer shapes are taken as they are, and what shapes
         depend on besides is computed with the NumPy references."""
         steering: set[str] = set()
-        shapes = {name: array.shape for name, array in self.feeds.items() if name != STATE}
+        shapes = {name: array.shape for name, array in self.given.items()}
         while True:
             try:
-                graph = self.source.graph(shapes, {name: self.feeds[name] for name in steering}, self._read)
-                if STATE in graph.inputs:  # every device draws the same random numbers
-                    self.feeds = {**self.feeds, STATE: np.array([SEED, 0, 0], np.uint32)}
+                graph = self.source.graph(shapes, {name: self.given[name] for name in steering}, self._read)
+                self.feeds = self._fed(graph)
                 return graph
             except NeedsValue as need:
                 if set(need.inputs) <= steering:
@@ -56,7 +62,11 @@ class Traced:
                 steering |= set(need.inputs)
 
     def _read(self, graph: Graph, value: Value, more: Sequence[Value]) -> np.ndarray:
-        return evaluate(extract(graph, {"value": value}, {}), dict(self.feeds))["value"]
+        return evaluate(extract(graph, {"value": value}, {}), self._fed(graph))["value"]
+
+    def _fed(self, graph: Graph) -> dict[str, np.ndarray]:
+        drawn = {STATE: np.array([SEED, 0, 0], np.uint32)} if STATE in graph.inputs else {}
+        return {**self.given, **graph.told, **drawn}  # every device draws the same random numbers
 
     def optimised(self, device: Device, disable: Collection[str] | None = None) -> tuple[Graph, Any]:
         """A fresh graph after the optimizer, and the optimizer's report."""

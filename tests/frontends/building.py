@@ -82,7 +82,8 @@ def one_node(
 
 def ours(model: onnx.ModelProto, feeds: Arrays) -> Arrays:
     """The model's outputs through the traced graph and the NumPy references."""
-    return evaluate(graph_of(model, feeds), feeds)
+    graph = graph_of(model, feeds)
+    return evaluate(graph, {**feeds, **graph.told})
 
 
 def graph_of(model: onnx.ModelProto, feeds: Arrays) -> Graph:
@@ -102,7 +103,7 @@ def graph_of(model: onnx.ModelProto, feeds: Arrays) -> Graph:
 
 def _computed(graph: Graph, value: Value, feeds: Arrays) -> np.ndarray:
     """What a shape depends on, through the NumPy references."""
-    return evaluate(extract(graph, {"value": value}, {}), feeds)["value"]
+    return evaluate(extract(graph, {"value": value}, {}), {**feeds, **graph.told})["value"]
 
 
 def runtime(model: onnx.ModelProto, feeds: Arrays) -> list[np.ndarray]:

@@ -36,7 +36,7 @@ class Found(AssertionError):
 
 
 class _Enough(BaseException):
-    """There is no more time for shrinking: Hypothesis lets it through."""
+    """There is no more time, for more cases or for shrinking one: Hypothesis lets it through."""
 
 
 @dataclass
@@ -78,17 +78,21 @@ class Campaign:
         )
         @given(st.sampled_from(range(len(self._seeds))), st.randoms(use_true_random=False))
         def attempt(which: int, r: random.Random) -> None:
-            if time.perf_counter() < state.until:
-                self._attempt(state, self._seeds[which], r)
+            if time.perf_counter() > state.until:
+                raise _Enough
+            self._attempt(state, self._seeds[which], r)
 
         try:
             attempt()
-        except (Found, _Enough, HypothesisException):
+        except (Found, _Enough, HypothesisException) as error:
+            if state.smallest is None and isinstance(error, _Enough):
+                return
             if state.smallest is None:
                 raise
             case, finding = state.smallest
             self.report.findings[finding] = f"seed {number}: {case.note}"
             if self._folder is not None:
+                self._folder.mkdir(exist_ok=True)
                 name = re.sub(r"[^a-z0-9]+", "-", finding.lower()).strip("-")[:70]
                 case.note = f"{finding}; seed {number}: {case.note}"
                 (self._folder / f"{name}.json").write_text(case.to_json())

@@ -13,7 +13,7 @@ from a1400.errors import GraphError, UnsupportedOpError
 from a1400.frontends.errors import NeedsValue
 from a1400.frontends.onnx.definitions import GraphDef, NodeDef
 from a1400.frontends.onnx.fold import freeze
-from a1400.graph.graph import FOLD_LIMIT, MAX_ELEMENTS, Value, evaluate_node
+from a1400.graph.graph import FOLD_LIMIT, Value, check_shape, evaluate_node
 from a1400.graph.records import Records
 from a1400.ops import OPS
 from a1400.ops.effort import too_much
@@ -235,8 +235,8 @@ class Ctx:
         if definition.lazy or any(v is not None and v.data is None for v in inputs):
             return self.graph.multi(op, *inputs, **attrs)
         results = definition.infer(attrs, *inputs)
-        if any(math.prod(shape) > MAX_ELEMENTS for shape, _ in results):
-            raise GraphError(f"a tensor of shape {', '.join(str(list(s)) for s, _ in results)} is not possible")
+        for shape, _ in results:
+            check_shape(shape, op)
         size = sum(math.prod(shape) for shape, _ in results)
 
         def compute() -> list[np.ndarray]:

@@ -12,7 +12,7 @@ import onnx
 from a1400.errors import ModelFileError
 from a1400.frontends.onnx.external import ExternalData
 from a1400.frontends.onnx.payloads import LARGE
-from a1400.graph.graph import MAX_ELEMENTS
+from a1400.graph.graph import MAX_ELEMENTS, MAX_RANK
 
 _T = onnx.TensorProto
 _DTYPES: dict[int, np.dtype] = {
@@ -60,7 +60,7 @@ def dtype_of(elem_type: int, where: str) -> np.dtype:
 def checked_shape(dims: Any, where: str) -> tuple[int, ...]:
     """``dims`` as a shape; negative sizes and absurd products are :class:`ModelFileError`."""
     shape = tuple(int(d) for d in dims)
-    if any(d < 0 for d in shape) or len(shape) > 64 or math.prod(d for d in shape if d) > MAX_ELEMENTS:
+    if any(d < 0 for d in shape) or len(shape) > MAX_RANK or math.prod(d for d in shape if d) > MAX_ELEMENTS:
         raise ModelFileError(f"{where} has the impossible shape {list(shape)}")
     return shape
 

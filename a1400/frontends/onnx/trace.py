@@ -216,7 +216,9 @@ class Tracer:
             raise GraphError(f"node {label!r} ({node.qualified}): nested too deep") from None
         except MemoryError:
             raise GraphError(f"node {label!r} ({node.qualified}): not enough memory to translate it") from None
-        except (ArithmeticError, LookupError, TypeError, ValueError, AttributeError, AssertionError) as error:
+        except (
+            ArithmeticError, LookupError, TypeError, ValueError, AttributeError, AssertionError, RuntimeError
+        ) as error:
             # a translator met something it did not foresee: a malformed node, reported as one
             text = f"node {label!r} ({node.qualified}) is malformed: {type(error).__name__}: {error}"
             raise GraphError(text) from error

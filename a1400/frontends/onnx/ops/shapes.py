@@ -8,6 +8,7 @@ from a1400.errors import GraphError
 from a1400.frontends.onnx.context import Ctx
 from a1400.frontends.onnx.ops.registry import AS_VIEW, FROM_SHAPES, translates
 from a1400.graph.graph import Value
+from a1400.ops.registry import broadcast
 
 I64 = np.dtype(np.int64)
 
@@ -118,10 +119,7 @@ def expand(c: Ctx) -> Value:
     """Broadcast with a shape, both ways."""
     x = c[0]
     wanted = c.need_ints(1, "the shape")
-    try:
-        return c.expand(x, np.broadcast_shapes(x.shape, wanted))
-    except ValueError:
-        raise GraphError(f"cannot expand {list(x.shape)} to {list(wanted)}") from None
+    return c.expand(x, broadcast(x.shape, wanted))
 
 
 @translates("Tile", since=6)
